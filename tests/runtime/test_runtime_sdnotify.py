@@ -12,7 +12,7 @@ from vpnd.runtime.sdnotify import listen_fds, service_manager
 
 
 @pytest.fixture(params=["path", "abstract"])
-def manager(request: pytest.FixtureRequest, tmp_path: Path):  # noqa: ANN201 - a fixture
+def manager(request: pytest.FixtureRequest, tmp_path: Path):
     """A manager's socket and its name, of both kinds."""
     name = str(tmp_path / "notify") if request.param == "path" else f"@vpnd-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:

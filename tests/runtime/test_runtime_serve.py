@@ -56,10 +56,11 @@ async def _connect(bound: str) -> trio.SocketStream:
 
 
 async def _get(stream: trio.abc.Stream, path: str) -> bytes:
-    await stream.send_all(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
-    answer = b""
-    while chunk := await stream.receive_some():
-        answer += chunk
+    async with stream:
+        await stream.send_all(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+        answer = b""
+        while chunk := await stream.receive_some():
+            answer += chunk
     return answer
 
 
@@ -118,8 +119,7 @@ async def test_a_client_that_never_reads_cannot_hold_us(bind: str, how: str) -> 
             if how == "cancel":
                 everything.cancel()
             stop.set()
-    with trio.CancelScope():
-        await client.aclose()
+    await client.aclose()
 
 
 async def test_garbage_ends_one_connection_only() -> None:
@@ -162,24 +162,21 @@ async def test_a_stale_unix_socket_is_replaced_and_a_living_one_is_not(tmp_path:
 async def test_tls(tmp_path: Path) -> None:
     """With files, every bind speaks TLS; a client that hangs in the handshake holds nothing up."""
     files = TlsFiles(tmp_path / "c.pem", tmp_path / "k.pem")
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ]
-        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-        + ["-keyout", str(files.key), "-out", str(files.certificate)],
-        check=True,
-        capture_output=True,
-    )
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command += ["-keyout", str(files.key), "-out", str(files.certificate)]
+    subprocess.run(command, check=True, capture_output=True)
     context = ssl.create_default_context(cafile=str(files.certificate))
 
     async with _served(_app, "127.0.0.1:0", tls=files, graceful_timeout=0.2) as (bound, _stop):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,7 +108,7 @@ async def test_a_child_that_never_gets_ready_holds_nobody_up(autojump_clock: tri
         await trio.sleep_forever()
 
     async def stillborn(*, task_status: trio.TaskStatus[None]) -> None:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         if len(later.births) == 0:
             raise ValueError("stillborn")
         task_status.started()

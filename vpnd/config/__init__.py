@@ -1,0 +1,50 @@
+"""Settings: TOML, the environment and systemd credentials become one object, or a list of faults."""
+
+from vpnd.config.kinds import Secret, is_loopback, split_host_port
+from vpnd.config.load import load_settings
+from vpnd.config.reader import ConfigError, Fault
+from vpnd.config.reference import KeyDescription, configuration_reference, describe_keys
+from vpnd.config.settings import (
+    AgentSettings,
+    CryptoPaySettings,
+    DatabaseSettings,
+    HttpSettings,
+    InboundSettings,
+    InstanceSettings,
+    LimitsSettings,
+    LogSettings,
+    NodeSettings,
+    Role,
+    Settings,
+    ShopSettings,
+    TelegramSettings,
+    WorkerSettings,
+    YooKassaSettings,
+)
+
+__all__ = [
+    "AgentSettings",
+    "ConfigError",
+    "CryptoPaySettings",
+    "DatabaseSettings",
+    "Fault",
+    "HttpSettings",
+    "InboundSettings",
+    "InstanceSettings",
+    "KeyDescription",
+    "LimitsSettings",
+    "LogSettings",
+    "NodeSettings",
+    "Role",
+    "Secret",
+    "Settings",
+    "ShopSettings",
+    "TelegramSettings",
+    "WorkerSettings",
+    "YooKassaSettings",
+    "configuration_reference",
+    "describe_keys",
+    "is_loopback",
+    "load_settings",
+    "split_host_port",
+]

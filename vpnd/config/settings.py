@@ -1,0 +1,350 @@
+"""The settings: every key of ``vpnd.toml``, what it may be, and what it means.
+
+Each section is a frozen attrs class; each field is declared with `key`, which carries what is allowed and a
+sentence of documentation. Built by hand (in a test, in a sandbox) the classes check nothing;
+`vpnd.config.load_settings` is what judges an operator's file.
+"""
+
+# ruff: noqa: RUF009 - `key` and `tables` return attrs fields, which are what belongs on the right side
+
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import attrs
+
+from vpnd.config.kinds import (
+    Kind,
+    RefusalError,
+    Secret,
+    bind,
+    choice,
+    flag,
+    integer,
+    list_of,
+    masked_url,
+    path,
+    real,
+    seconds,
+    text,
+    url,
+)
+from vpnd.config.reader import key, tables
+
+Role = Literal["daemon", "agent"]
+
+TELEGRAM_API: Final = "https://api.telegram.org"
+# The Bot API delivers webhooks to these ports only (core.telegram.org/bots/api#setwebhook).
+WEBHOOK_PORTS: Final = (443, 80, 88, 8443)
+
+_NAME: Final = text(
+    "name",
+    r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?",
+    "must be 1 to 32 lower-case letters, digits and hyphens, with no hyphen at an end",
+)
+_BOT_TOKEN: Final = text(
+    "bot token",
+    r"\d{1,20}:[A-Za-z0-9_-]{35}",
+    "must be a bot token as @BotFather gives it: digits, a colon, 35 letters, digits, - or _",
+)
+_WEBHOOK_SECRET: Final = text(
+    "secret", r"[A-Za-z0-9_-]{16,256}", "must be 16 to 256 letters, digits, - or _ (Telegram takes no others)"
+)
+_PASSWORD: Final = text("secret", r"\S{16,512}", "must be 16 to 512 characters without a space")
+_TOKEN: Final = text("token", r"\S{1,512}", "must be up to 512 characters without a space")
+_DATABASE_URL: Final = text(
+    "PostgreSQL URL",
+    r"postgres(?:ql)?://\S+",
+    "must begin with postgresql:// (or postgres://) and have no spaces",
+)
+_CURRENCY: Final = text(
+    "currency code", r"[A-Z]{3,5}", 'must be a currency code of capital letters, like "RUB"'
+)
+_LANGUAGE: Final = text(
+    "language code", r"[a-z]{2}", 'must be a language code of two lower-case letters, like "en"'
+)
+_HOST: Final = text("host", r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,252})", "must be a host name or an IP address")
+_TARGET: Final = text(
+    "host:port",
+    r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]):\d{1,5}",
+    'must look like "host:port"',
+)
+_SHORT_ID: Final = text(
+    "short id", r"(?:[0-9a-f]{2}){0,8}", "must be up to 16 lower-case hex digits, an even number of them"
+)
+_REALITY_KEY: Final = text(
+    "key", r"[A-Za-z0-9_-]{43}", "must be an X25519 key: 43 characters of URL-safe base64"
+)
+
+
+def _fingerprint(value: Any, _textual: bool) -> str:
+    plain = value.replace(":", "").lower() if isinstance(value, str) else ""
+    if len(plain) != 64 or not set(plain) <= set("0123456789abcdef"):
+        raise RefusalError(
+            "must be a SHA-256 in 64 hex digits, as `vpnd node run` prints it (colons are fine)"
+        )
+    return plain
+
+
+@attrs.frozen(kw_only=True)
+class InstanceSettings:
+    """Who this process is."""
+
+    name: str = key(
+        _NAME,
+        "Name of this instance: it holds leases under it. Two instances of one shop need two names.",
+        "vpnd",
+    )
+    state_dir: Path = key(
+        path(),
+        "Folder for what must survive a restart beside the database.",
+        Path("/var/lib/vpnd"),
+        shown_default="$STATE_DIRECTORY, else /var/lib/vpnd",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class ShopSettings:
+    """What is sold, in which money and languages."""
+
+    currency: str = key(_CURRENCY, "Currency of prices and balances.", "RUB")
+    languages: tuple[str, ...] = key(
+        list_of(_LANGUAGE, least=1),
+        "Languages of the bot; the first one is spoken to strangers.",
+        ("en", "ru"),
+    )
+    support: str | None = key(text(), "Whom a customer writes to for help: @username or a link.", None)
+    plans: Path | None = key(
+        path(),
+        "The plans file; it is applied at start and on SIGHUP to plans nobody edited since.",
+        None,
+        shown_default="plans.toml beside the configuration, if there is one",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class TelegramSettings:
+    """The bot."""
+
+    token: Secret = key(
+        _BOT_TOKEN, "The bot's token from @BotFather.", Secret(""), secret=True, needed_by=("daemon",)
+    )
+    api_base: str = key(
+        url("https"), "Where the Bot API is: Telegram's own servers or a local one.", TELEGRAM_API
+    )
+    mode: Literal["polling", "webhook"] = key(choice("polling", "webhook"), "How updates come in.", "polling")
+    webhook_secret: Secret | None = key(
+        _WEBHOOK_SECRET,
+        "What Telegram sends with each update, so that nobody else can; needed in webhook mode.",
+        None,
+        secret=True,
+    )
+    admins: tuple[int, ...] = key(
+        list_of(integer(1, 2**52, "Telegram user id")), "Telegram ids of the admins.", ()
+    )
+    proxy: str | None = key(
+        url("http", "https", "socks5", "socks5h", plain_on_loopback=False, secret_user=True),
+        "Proxy for the Bot API, where Telegram is blocked.",
+        None,
+        hide=masked_url,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class DatabaseSettings:
+    """PostgreSQL, the only store."""
+
+    url: Secret = key(
+        _DATABASE_URL,
+        "PostgreSQL URL with user and database.",
+        Secret(""),
+        secret=True,
+        needed_by=("daemon",),
+    )
+    pool_min: int = key(integer(0, 1000), "Connections kept open.", 2)
+    pool_max: int = key(integer(1, 1000), "Most connections open at once.", 15)
+    acquire_timeout: float = key(seconds(0.1, 300), "Longest wait for a connection, in seconds.", 10.0)
+    pgbouncer: bool = key(flag(), "Set it when a pooler in transaction mode stands in between.", False)
+
+
+@attrs.frozen(kw_only=True)
+class CryptoPaySettings:
+    """Payments by @CryptoBot; off without a token."""
+
+    token: Secret | None = key(
+        _TOKEN, "Token of the Crypto Pay app; without it the method is not offered.", None, secret=True
+    )
+    api_base: str = key(url("https"), "Where the Crypto Pay API is.", "https://pay.crypt.bot/api")
+
+
+@attrs.frozen(kw_only=True)
+class YooKassaSettings:
+    """Payments by bank card; off without a shop id."""
+
+    shop_id: str | None = key(
+        text("shop id", r"\d{1,20}", "must be digits, in quotes"), "Shop id at YooKassa.", None
+    )
+    secret_key: Secret | None = key(_TOKEN, "Secret key of the shop; goes with shop_id.", None, secret=True)
+    api_base: str = key(url("https"), "Where the YooKassa API is.", "https://api.yookassa.ru/v3")
+
+
+@attrs.frozen(kw_only=True)
+class HttpSettings:
+    """What the daemon serves."""
+
+    listen: str = key(bind(), "Where webhooks, subscription links and health are served.", "127.0.0.1:8080")
+    public_url: str | None = key(
+        url("https"), "How the world reaches `listen`: links and webhooks begin with it.", None
+    )
+    metrics_listen: str = key(
+        bind(empty=True), 'Where /metrics is served; "" turns it off.', "127.0.0.1:9464"
+    )
+
+
+@attrs.frozen(kw_only=True)
+class NodeSettings:
+    """A VPN node the shop drives."""
+
+    name: str = key(_NAME, "Name of the node, unique.")
+    url: str = key(url("https"), "Where its agent listens.", needed_by=("daemon",))
+    token: Secret = key(_PASSWORD, "The agent's token.", secret=True, needed_by=("daemon",))
+    fingerprint: str | None = key(
+        Kind("SHA-256", _fingerprint),
+        "SHA-256 of the agent's certificate; needed unless a public authority signed it.",
+        None,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class InboundSettings:
+    """A door customers connect to."""
+
+    tag: str = key(_NAME, "Name of the inbound, unique on the node.")
+    listen: str = key(_HOST, "Address the core listens on.", "0.0.0.0")  # noqa: S104 - customers come from everywhere
+    port: int = key(integer(1, 65535, "port"), "Port the core listens on.", 443)
+    host: str = key(_HOST, "Address that stands in customers' links.", "", shown_default="agent.public_host")
+    security: Literal["reality", "tls"] = key(
+        choice("reality", "tls"), "How the connection is hidden.", "reality"
+    )
+    sni: str = key(_HOST, "Server name that clients ask for.", needed_by=("agent",))
+    target: str | None = key(
+        _TARGET, "reality: the real site that answers strangers.", None, shown_default="<sni>:443"
+    )
+    private_key: Secret | None = key(
+        _REALITY_KEY,
+        "reality: X25519 private key; without it the agent makes one and keeps it.",
+        None,
+        secret=True,
+    )
+    short_ids: tuple[str, ...] = key(
+        list_of(_SHORT_ID),
+        "reality: short ids clients may use; without any the agent makes one and keeps it.",
+        (),
+    )
+    certificate: Path | None = key(path(), "tls: certificate chain, PEM.", None)
+    key: Path | None = key(path(), "tls: private key of the certificate, PEM.", None)
+
+
+@attrs.frozen(kw_only=True)
+class AgentSettings:
+    """`vpnd node run`, on a VPN node."""
+
+    listen: str = key(bind(), "Where the daemon reaches the agent.", "127.0.0.1:8443")
+    token: Secret = key(
+        _PASSWORD, "The daemon proves itself with it.", Secret(""), secret=True, needed_by=("agent",)
+    )
+    state: Path = key(
+        path(),
+        "Folder of the agent's durable copy and its certificate.",
+        Path("/var/lib/vpnd"),
+        shown_default="$STATE_DIRECTORY, else /var/lib/vpnd",
+    )
+    core: str = key(text(), 'The VPN core: "wheel", or the path of an xray program.', "wheel")
+    tls: bool = key(
+        flag(), "Serve the API over TLS with a certificate of its own; off only on loopback.", True
+    )
+    public_host: str | None = key(_HOST, "Address of this node in customers' links.", None)
+    allow_private_targets: bool = key(
+        flag(), "Let customers reach private addresses through the node; for a sandbox only.", False
+    )
+    inbounds: tuple[InboundSettings, ...] = tables(
+        InboundSettings, "tag", "The doors customers connect to.", ()
+    )
+
+
+@attrs.frozen(kw_only=True)
+class WorkerSettings:
+    """Another rhythm for one worker. None leaves what the worker declares."""
+
+    interval: float | None = key(seconds(0.1, 604800), "Seconds between two iterations.", None)
+    deadline: float | None = key(seconds(0.1, 86400), "Seconds an iteration may take before it is cut.", None)
+    batch: int | None = key(integer(1, 10000), "Most rows in memory at once.", None)
+    enabled: bool = key(flag(), "Whether the worker runs at all.", True)
+
+
+@attrs.frozen(kw_only=True)
+class LimitsSettings:
+    """How much at once."""
+
+    database: int = key(
+        integer(1, 1000),
+        "Database units of work at once, never more than database.pool_max.",
+        15,
+        shown_default="database.pool_max",
+    )
+    http: int = key(integer(1, 10000), "HTTP calls to others at once.", 64)
+    telegram_per_second: float = key(real(0, 1000), "New messages a second in all; 0 lifts the limit.", 30.0)
+    telegram_per_chat: float = key(
+        real(0, 1000), "New messages a second to one chat; 0 lifts the limit.", 1.0
+    )
+
+
+@attrs.frozen(kw_only=True)
+class LogSettings:
+    """How the journal is written."""
+
+    format: Literal["auto", "journal", "console", "json"] = key(
+        choice("auto", "journal", "console", "json"),
+        "auto is systemd's journal where it listens, else readable lines.",
+        "auto",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Everything that was configured.
+
+    Sections nobody wrote hold their defaults; a secret nobody gave is empty, and false.
+    """
+
+    instance: InstanceSettings = InstanceSettings()
+    shop: ShopSettings = ShopSettings()
+    telegram: TelegramSettings = TelegramSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    cryptopay: CryptoPaySettings = CryptoPaySettings()
+    yookassa: YooKassaSettings = YooKassaSettings()
+    http: HttpSettings = HttpSettings()
+    agent: AgentSettings = AgentSettings()
+    limits: LimitsSettings = LimitsSettings()
+    log: LogSettings = LogSettings()
+    nodes: tuple[NodeSettings, ...] = tables(NodeSettings, "name", "The VPN nodes.", ())
+    workers: dict[str, WorkerSettings] = tables(
+        WorkerSettings, "<name>", "Another rhythm for a worker.", attrs.Factory(dict)
+    )
+
+    def worker(self, name: str) -> WorkerSettings:
+        """Return what is set for a worker; hyphens and underscores in `name` are one."""
+        return self.workers.get(name.lower().replace("-", "_"), WorkerSettings())
+
+
+SECTIONS: Final[dict[str, type]] = {
+    "instance": InstanceSettings,
+    "shop": ShopSettings,
+    "telegram": TelegramSettings,
+    "database": DatabaseSettings,
+    "cryptopay": CryptoPaySettings,
+    "yookassa": YooKassaSettings,
+    "http": HttpSettings,
+    "agent": AgentSettings,
+    "limits": LimitsSettings,
+    "log": LogSettings,
+}

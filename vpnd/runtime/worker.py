@@ -1,0 +1,441 @@
+"""Workers: what runs by the clock, in bounded pieces, and lives on whatever happens.
+
+Two kinds. A *sweep* is a statement a batch; an *item worker* takes a page of items and does them one by one. Both are
+declared as data, and one runner gives them the rest: jitter, a lease, a deadline, pages, early wake-up, pause, log
+lines and metrics.
+
+**Poison.** A sweep's batch that fails is halved until the row that fails stands alone; it is reported and skipped for
+this iteration, and all others are done. A sweep finds its rows in one of two ways:
+
+* by limit: ``sweep(context, limit)`` does the first `limit` due rows in a fixed order, *after the first*
+  ``context.skip``, which are the poisoned ones: they stay due and gather at the head. It is repeated until it does
+  fewer than `limit`.
+* by keys: `Sweep.keys` reads pages of keys, and the statement does ``context.keys`` and nothing else. Then a report
+  names the key. The keys may be empty: where every row failed, the statement is tried without any.
+
+A statement that never succeeds within an iteration is not poisoned but broken: that is a failed iteration.
+
+**Failure.** An exception with a true attribute ``boundary_down`` says that the database, or whatever stands behind the
+function, is away: nothing is halved, the iteration has failed, the next one comes after a back-off. Any other
+exception is counted and logged. Only cancellation ends a runner: the `Exception` of a function is caught here.
+
+**Time.** The deadline of an iteration starts with it and is a cancel scope around all of it. An iteration that runs
+out of time goes on where it stopped, soon. One that got nothing done in its whole time steps over what it hung in.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from random import Random, SystemRandom
+from typing import Any, Final, NoReturn
+
+import attrs
+import trio
+
+from vpnd.runtime import metrics
+from vpnd.runtime.backoff import jittered_backoff
+from vpnd.runtime.journal import get_journal
+from vpnd.runtime.limits import LimitClass, as_class
+from vpnd.runtime.worker_spec import (
+    ItemWorker,
+    LeaseLike,
+    Poison,
+    Sweep,
+    SweepContext,
+    WorkerSpec,
+    configured,
+)
+
+__all__ = [
+    "ItemWorker",
+    "LeaseLike",
+    "Poison",
+    "Sweep",
+    "SweepContext",
+    "WorkerRunner",
+    "WorkerSpec",
+    "WorkerStatistics",
+    "configured",
+]
+
+journal = get_journal("workers")
+
+# More than this in one iteration is said as a warning: the first sign of a backlog.
+MANY_ITEMS: Final = 1000
+# As many rows may fail before any statement has succeeded; more means that the statement is wrong.
+MAX_POISON: Final = 50
+# The first iteration comes within this time after the start, so that workers do not begin in step; seconds.
+START_SPREAD: Final = 5.0
+# Pause before an iteration that ran out of time goes on; seconds.
+RESUME_PAUSE: Final = 1.0
+# Back-off of failed iterations, where the interval is shorter; seconds. Not even a wake-up comes before the first.
+FAILURE_FIRST: Final = 1.0
+FAILURE_CAP: Final = 60.0
+# A worker with nothing to do says so once in this time; seconds. In between its lines have the debug level.
+QUIET: Final = 60.0
+
+
+@attrs.frozen
+class WorkerStatistics:
+    """A worker at one moment. Durations are seconds; `last_success` is Unix time, None before the first."""
+
+    name: str
+    awake: bool
+    paused: bool
+    iterations: int
+    failures: int
+    timeouts: int
+    items: int
+    item_failures: int
+    last_outcome: str | None
+    last_duration: float | None
+    last_success: float | None
+
+
+@attrs.define
+class _Iteration:
+    """The tally of one iteration. `worked` says that a statement succeeded, `unsaid` waits for that."""
+
+    deadline_at: float
+    fetched: int = 0
+    done: int = 0
+    failed: int = 0
+    worked: bool = False
+    hung_at: Any = None
+    unsaid: list[Poison] = attrs.Factory(list)
+
+
+class WorkerRunner:
+    """Runs one worker; see the head of the module.
+
+    Args:
+        spec: the worker.
+        lease: an iteration only happens while this is held.
+        rng: source of the jitter.
+    """
+
+    def __init__(
+        self, spec: WorkerSpec, *, lease: LeaseLike | None = None, rng: Random | None = None
+    ) -> None:
+        self.spec: Final = spec
+        self._lease = lease
+        self._rng = rng or SystemRandom()
+        self._cursor: Any = None
+        self._awake = self._woken = self._paused = False
+        self._changed = trio.Event()
+        self._failures_in_a_row = 0
+        self._iterations = self._failures = self._timeouts = self._items = self._item_failures = 0
+        self._last_outcome: str | None = None
+        self._last_duration: float | None = None
+        self._last_success: float | None = None
+        self._last_said = float("-inf")
+        metrics.declare_worker(spec.name)
+
+    def wake(self) -> None:
+        """Begin the next iteration now, or right after the one that runs. For synchronous code; never waits."""
+        self._woken = True
+        self._notify()
+
+    def pause(self) -> None:
+        """Begin no iteration until `resume`; the one that runs finishes. A wake-up is remembered."""
+        self._paused = True
+        self._notify()
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._paused = False
+        self._notify()
+
+    async def wait_idle(self) -> None:
+        """Return when no iteration runs and no wake-up waits for one."""
+        while self._awake or (self._woken and not self._paused):
+            await self._changed.wait()
+
+    def statistics(self) -> WorkerStatistics:
+        """Return what this worker has done so far."""
+        return WorkerStatistics(
+            name=self.spec.name,
+            awake=self._awake,
+            paused=self._paused,
+            iterations=self._iterations,
+            failures=self._failures,
+            timeouts=self._timeouts,
+            items=self._items,
+            item_failures=self._item_failures,
+            last_outcome=self._last_outcome,
+            last_duration=self._last_duration,
+            last_success=self._last_success,
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Iterate for ever. Ends by cancellation only, which cuts a running iteration at its next checkpoint."""
+        task_status.started()
+        delay = self._rng.uniform(0, min(self.spec.interval, START_SPREAD))
+        while True:
+            await self._sleep(delay)
+            outcome = await self.run_once()
+            delay = self._delay(outcome)
+            if outcome == "failed":
+                pause = min(delay, FAILURE_FIRST)
+                await trio.sleep(pause)
+                delay -= pause
+
+    async def run_once(self) -> str:
+        """Do one iteration now and return its outcome: ok, failed, timeout or no_lease. Never raises `Exception`."""
+        spec = self.spec
+        began = trio.current_time()
+        iteration = _Iteration(began + spec.deadline)
+        self._woken, self._awake = False, True
+        metrics.worker_in_progress.labels(spec.name).set(1)
+        outcome = "cancelled"
+        try:
+            try:
+                with as_class(LimitClass.WORKER), trio.move_on_at(iteration.deadline_at) as scope:
+                    held = self._lease is None or await self._lease.hold()
+                    if held:
+                        await self._work(iteration)
+                    outcome = "ok" if held else "no_lease"
+                if scope.cancelled_caught:
+                    outcome = "timeout"
+                    self._step_over(iteration)
+            except* Exception as group:
+                # The one place that stands between a worker's function and the worker's life.
+                outcome = "failed"
+                self._cursor = None
+                journal.error(
+                    "worker.failed",
+                    message=f"An iteration of {spec.name} failed",
+                    exc_info=group,
+                    worker=spec.name,
+                )
+        finally:
+            self._awake = False
+            self._account(iteration, outcome, trio.current_time() - began)
+            self._notify()
+        return outcome
+
+    # -- waiting ---------------------------------------------------------------------------------------------
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def _sleep(self, delay: float) -> None:
+        """Wait until the time is over or somebody wakes us, and no pause is in force."""
+        with trio.move_on_after(delay):
+            while self._paused or not self._woken:
+                await self._changed.wait()
+        while self._paused:
+            await self._changed.wait()
+
+    def _delay(self, outcome: str) -> float:
+        spec = self.spec
+        varied = spec.interval * (1 + self._rng.uniform(-spec.jitter, spec.jitter))
+        if outcome == "failed":
+            self._failures_in_a_row += 1
+            cap = max(FAILURE_CAP, FAILURE_FIRST)
+            return max(varied, jittered_backoff(self._failures_in_a_row, FAILURE_FIRST, cap, self._rng))
+        self._failures_in_a_row = 0
+        return min(varied, RESUME_PAUSE) if outcome == "timeout" else varied
+
+    # -- one iteration ---------------------------------------------------------------------------------------
+
+    async def _work(self, iteration: _Iteration) -> None:
+        spec = self.spec
+        if isinstance(spec, ItemWorker):
+            await self._do_items(spec, iteration)
+        elif spec.keys is None:
+            await self._sweep_by_limit(spec, iteration)
+        else:
+            await self._sweep_by_keys(spec, spec.keys, iteration)
+        self._cursor = None
+
+    async def _do_items(self, spec: ItemWorker[Any], iteration: _Iteration) -> None:
+        while True:
+            page = await spec.page(self._cursor, spec.batch)
+            fetched = self._check_page(page, iteration)
+            for item in page:
+                key = iteration.hung_at = spec.key(item)
+                with self._alone(iteration, key):
+                    if spec.item_deadline is None:
+                        await spec.handle(item)
+                    else:
+                        with trio.fail_after(spec.item_deadline):
+                            await spec.handle(item)
+                    iteration.done += 1
+                iteration.hung_at = None
+                self._cursor = key
+                await trio.lowlevel.checkpoint()
+            del page  # before the next one comes: never two batches in memory
+            if fetched < spec.batch:
+                return
+
+    async def _sweep_by_keys(
+        self, spec: Sweep, keys: Callable[[Any, int], Awaitable[Sequence[Any]]], iteration: _Iteration
+    ) -> None:
+        while True:
+            page = tuple(await keys(self._cursor, spec.batch))
+            fetched = self._check_page(page, iteration)
+            pieces = [page] if page else []
+            while pieces:
+                piece = pieces.pop()
+                iteration.hung_at = piece[-1]
+                context = SweepContext(spec.name, iteration.deadline_at, keys=piece)
+                try:
+                    iteration.done += await spec.sweep(context, len(piece))
+                except Exception as error:
+                    if _boundary_down(error):
+                        raise
+                    if len(piece) == 1:
+                        self._poisoned(iteration, piece[0], error)
+                    else:
+                        middle = len(piece) // 2
+                        pieces += [piece[middle:], piece[:middle]]  # the stack gives them back in order
+                        continue
+                else:
+                    self._succeeded(iteration)
+                iteration.hung_at = None
+                self._cursor = piece[-1]
+                await trio.lowlevel.checkpoint()
+            if fetched < spec.batch:
+                break
+        if iteration.unsaid:
+            # Every single row has failed. With no rows at all the statement shows whether it works as such.
+            try:
+                await spec.sweep(SweepContext(spec.name, iteration.deadline_at, keys=()), 0)
+            except Exception as error:
+                raise error from iteration.unsaid[-1].error
+            self._succeeded(iteration)
+
+    async def _sweep_by_limit(self, spec: Sweep, iteration: _Iteration) -> None:
+        limit, skip = spec.batch, 0
+        while True:
+            await trio.lowlevel.checkpoint()
+            try:
+                done = await spec.sweep(SweepContext(spec.name, iteration.deadline_at, skip), limit)
+            except Exception as error:
+                if _boundary_down(error):
+                    raise
+                if limit == 1:
+                    self._poisoned(iteration, None, error)
+                    skip += 1
+                limit = max(1, limit // 2)
+                continue
+            self._succeeded(iteration)
+            iteration.done += done
+            iteration.fetched += done
+            if done < limit:
+                return
+            limit = min(spec.batch, limit * 2)
+
+    def _check_page(self, page: Sequence[Any], iteration: _Iteration) -> int:
+        if len(page) > self.spec.batch:
+            raise ValueError(f"a page of {self.spec.name} has {len(page)} rows, more than {self.spec.batch}")
+        iteration.fetched += len(page)
+        return len(page)
+
+    # -- poison ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _alone(self, iteration: _Iteration, key: Any) -> Iterator[None]:
+        """Keep an item's failure to itself."""
+        try:
+            yield
+        except* Exception as group:
+            error = _plainest(group)
+            if _boundary_down(error):
+                raise
+            iteration.unsaid.append(Poison(self.spec.name, key, error))
+            self._say_poison(iteration)
+
+    def _poisoned(self, iteration: _Iteration, key: Any, error: BaseException) -> None:
+        """Note a row that fails alone. It is said once the statement has proven to work at all."""
+        iteration.unsaid.append(Poison(self.spec.name, key, error))
+        if iteration.worked:
+            self._say_poison(iteration)
+        elif len(iteration.unsaid) > MAX_POISON:
+            raise error
+
+    def _succeeded(self, iteration: _Iteration) -> None:
+        """Note that the statement works: what failed alone is poisoned indeed."""
+        iteration.worked = True
+        self._say_poison(iteration)
+
+    def _say_poison(self, iteration: _Iteration) -> None:
+        while iteration.unsaid:
+            poison = iteration.unsaid.pop(0)
+            iteration.failed += 1
+            metrics.worker_item_failures_total.labels(self.spec.name).inc()
+            journal.error(
+                "worker.item_failed",
+                message=f"{self.spec.name} skips one it cannot do: {type(poison.error).__name__}",
+                exc_info=poison.error,
+                worker=self.spec.name,
+                key=poison.key,
+            )
+            if self.spec.on_poison is not None:
+                self.spec.on_poison(poison)
+
+    def _step_over(self, iteration: _Iteration) -> None:
+        """After a whole deadline without any progress, begin behind what it was spent on."""
+        if iteration.done == 0 and iteration.failed == 0 and iteration.hung_at is not None:
+            self._cursor = iteration.hung_at
+            iteration.unsaid.append(Poison(self.spec.name, iteration.hung_at, trio.TooSlowError()))
+        self._say_poison(iteration)
+
+    # -- accounts --------------------------------------------------------------------------------------------
+
+    def _account(self, iteration: _Iteration, outcome: str, duration: float) -> None:
+        name = self.spec.name
+        self._iterations += 1
+        self._items += iteration.done
+        self._item_failures += iteration.failed
+        self._failures += outcome == "failed"
+        self._timeouts += outcome == "timeout"
+        self._last_outcome, self._last_duration = outcome, duration
+        metrics.worker_in_progress.labels(name).set(0)
+        metrics.worker_runs_total.labels(name, outcome).inc()
+        metrics.worker_items_total.labels(name).inc(iteration.done)
+        if outcome == "no_lease":
+            return  # another instance does the work, and says so there
+        metrics.worker_duration_seconds.labels(name).observe(duration)
+        if outcome == "ok":
+            self._last_success = time.time()
+            metrics.worker_last_success_timestamp_seconds.labels(name).set(self._last_success)
+        now = trio.current_time()
+        quiet = outcome == "ok" and not iteration.fetched and duration < 1 and now - self._last_said < QUIET
+        if not quiet:
+            self._last_said = now
+        say = journal.debug if quiet else journal.info
+        say(
+            "worker.duration",
+            message=f"worker={name} duration={duration:.3f}s outcome={outcome}",
+            tag="[WORKER_DURATION]",
+            worker=name,
+            duration=round(duration, 3),
+            outcome=outcome,
+        )
+        say = journal.warning if iteration.fetched > MANY_ITEMS else say
+        say(
+            "worker.items",
+            message=f"worker={name} fetched={iteration.fetched}",
+            tag="[WORKER_ITEMS]",
+            worker=name,
+            fetched=iteration.fetched,
+            done=iteration.done,
+            failed=iteration.failed,
+        )
+
+
+def _boundary_down(error: BaseException) -> bool:
+    """Return whether an error, or any of a group, says that a boundary is away."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(_boundary_down(inner) for inner in error.exceptions)
+    return bool(getattr(error, "boundary_down", False))
+
+
+def _plainest(group: BaseExceptionGroup[Any]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
