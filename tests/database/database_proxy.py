@@ -48,7 +48,12 @@ class Proxy:
             nursery.start_soon(self._pump, upstream, client, nursery, deaf, False)
 
     async def _pump(
-        self, source: trio.abc.ReceiveStream, sink: trio.abc.SendStream, nursery: trio.Nursery, deaf: trio.Event, up: bool
+        self,
+        source: trio.abc.ReceiveStream,
+        sink: trio.abc.SendStream,
+        nursery: trio.Nursery,
+        deaf: trio.Event,
+        up: bool,
     ) -> None:
         try:
             async for chunk in source:

@@ -148,7 +148,9 @@ async def test_an_error_reaches_everybody_in_the_batch_and_nobody_else() -> None
 async def test_concurrent_reads_become_one_query(db: Database) -> None:
     """Under load many keys are one query; each gets his own row, or None."""
     async with db.transaction("test.rows") as tx:
-        await tx.script("create table a (id int, v text); insert into a select n, 'v' || n from generate_series(1, 50) n")
+        await tx.script(
+            "create table a (id int, v text); insert into a select n, 'v' || n from generate_series(1, 50) n"
+        )
     queries: list[int] = []
     loader = Loader(db, "test.loader", "select id, v from a where id = any($1)", "id")
     load = loader._load

@@ -28,7 +28,9 @@ POOL = 5
 
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[Database]:
-    async with open_database(database_settings(database_url, pool_max=POOL), Limits(POOL, POOL), instance_name="storm") as db:
+    async with open_database(
+        database_settings(database_url, pool_max=POOL), Limits(POOL, POOL), instance_name="storm"
+    ) as db:
         async with db.transaction("test.tables") as tx:
             await tx.script(TABLES)
         yield db
@@ -42,7 +44,7 @@ async def unit(db: Database, number: int, deadline: float = 5.0) -> None:
 
 
 async def ids(db: Database, table: str) -> set[int]:
-    return {row[0] for row in await db.fetch("test.ids", f"select id from {table} limit 100000")}
+    return {row[0] for row in await db.fetch("test.ids", f"select id from {table} limit 9999")}  # noqa: S608 (a or b)
 
 
 async def assert_usable(db: Database, places: int = POOL) -> None:
@@ -65,7 +67,9 @@ async def assert_usable(db: Database, places: int = POOL) -> None:
     assert db.statistics().used == 0
 
 
-async def storm(db: Database, numbers: range, rng: random.Random) -> tuple[Counter[str], set[int], set[int], set[int]]:
+async def storm(
+    db: Database, numbers: range, rng: random.Random
+) -> tuple[Counter[str], set[int], set[int], set[int]]:
     """Run units under random deadlines; return counts and who was told committed, not committed, and unknown."""
     outcomes: Counter[str] = Counter()
     committed: set[int] = set()
@@ -239,8 +243,10 @@ async def test_a_lost_commit_answer_is_settled_as_committed(proxied: tuple[Proxy
     await assert_usable(db)
 
 
-async def test_a_commit_that_never_arrived_is_settled_as_not_committed(proxied: tuple[Proxy, Database]) -> None:
-    """COMMIT was swallowed on its way: the idle backend is ended by its transaction's id, and the scope has failed for certain."""
+async def test_a_commit_that_never_arrived_is_settled_as_not_committed(
+    proxied: tuple[Proxy, Database],
+) -> None:
+    """COMMIT was swallowed on its way: the idle backend is ended by its transaction's id, so the failure is certain."""
     proxy, db = proxied
     proxy.mute_before = lambda chunk: b"COMMIT" in chunk
     with pytest.raises(DatabaseUnavailable, match="nothing was committed"):
@@ -266,7 +272,9 @@ async def test_a_server_restart_under_load() -> None:
 
             async def serve(stop: trio.Event, *, task_status: trio.TaskStatus[str]) -> None:
                 # The socket's directory is fixed, so that both servers have one address.
-                async with embedded_postgres(data, options=(f"unix_socket_directories={directory}",), durable=False):
+                async with embedded_postgres(
+                    data, options=(f"unix_socket_directories={directory}",), durable=False
+                ):
                     task_status.started(f"postgresql://vpnd@/vpnd?host={directory}&port=5432")
                     await stop.wait()
                 moved.append("down")
@@ -316,7 +324,8 @@ async def test_stale_connections_cost_no_request(pool: Database, database_url: s
     async with open_database(database_settings(database_url), Limits(2, 2), instance_name="killer") as killer:
         await killer.fetch(
             "test.kill",
-            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'vpnd storm' and datname = current_database()",
+            """select pg_terminate_backend(pid) from pg_stat_activity
+                where application_name = 'vpnd storm' and datname = current_database()""",
         )
     for number in range(POOL):
         if number % 2:

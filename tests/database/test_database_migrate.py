@@ -10,7 +10,15 @@ from conftest import database_settings
 
 from vpnd.database.database import Database, open_database
 from vpnd.database.errors import DatabaseError
-from vpnd.database.migrate import Migration, MigrationDrift, SchemaTooNew, ServerTooOld, load_migrations, migrate, pending
+from vpnd.database.migrate import (
+    Migration,
+    MigrationDrift,
+    SchemaTooNew,
+    ServerTooOld,
+    load_migrations,
+    migrate,
+    pending,
+)
 from vpnd.runtime.limits import Limits
 
 FILES = (
@@ -22,12 +30,19 @@ FILES = (
 
 @pytest.fixture
 async def empty(empty_database_url: str) -> AsyncIterator[Database]:
-    async with open_database(database_settings(empty_database_url), Limits(10, 10), instance_name="migrate") as db:
+    async with open_database(
+        database_settings(empty_database_url), Limits(10, 10), instance_name="migrate"
+    ) as db:
         yield db
 
 
 async def tables(db: Database) -> set[str]:
-    return {row[0] for row in await db.fetch("test.tables", "select tablename from pg_tables where schemaname = 'public'")}
+    return {
+        row[0]
+        for row in await db.fetch(
+            "test.tables", "select tablename from pg_tables where schemaname = 'public'"
+        )
+    }
 
 
 async def test_the_packages_own_files_apply_to_an_empty_database_and_only_once(empty: Database) -> None:

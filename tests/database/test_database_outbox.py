@@ -14,7 +14,17 @@ import trio
 
 from vpnd.database import outbox, outbox_rows
 from vpnd.database.database import Database
-from vpnd.database.outbox import BoundaryDown, Dead, Delivered, Delivery, Drop, NewItem, OutboxItem, Relay, Retry
+from vpnd.database.outbox import (
+    BoundaryDown,
+    Dead,
+    Delivered,
+    Delivery,
+    Drop,
+    NewItem,
+    OutboxItem,
+    Relay,
+    Retry,
+)
 
 Deliver = Callable[[OutboxItem], Awaitable[Delivery]]
 
@@ -95,7 +105,12 @@ async def test_order_is_kept_within_a_key(db: Database) -> None:
         return Delivered()
 
     await put(
-        db, *(item(f"{c}{n}", order_key=c, payload={"chat": c, "n": n}) for n in range(6) for c in ("a", "b", "c"))
+        db,
+        *(
+            item(f"{c}{n}", order_key=c, payload={"chat": c, "n": n})
+            for n in range(6)
+            for c in ("a", "b", "c")
+        ),
     )
     async with relaying(db, deliver), relaying(db, deliver):
         await until(db, done=18)
@@ -146,7 +161,10 @@ async def test_drop_and_dead_end_an_item(db: Database) -> None:
     await put(db, item("drop"), item("dead"))
     async with relaying(db, deliver):
         await until(db, dropped=1, dead=1)
-    assert dict(await db.fetch("test.read", "select key, last_error from outbox")) == {"drop": "blocked", "dead": "bad payload"}
+    assert dict(await db.fetch("test.read", "select key, last_error from outbox")) == {
+        "drop": "blocked",
+        "dead": "bad payload",
+    }
 
 
 async def test_a_stale_notice_is_dropped_by_business_time(db: Database) -> None:
@@ -254,7 +272,12 @@ async def test_a_kill_between_delivery_and_record_repeats_and_is_counted(db: Dat
             while len(begun) < 2:
                 await trio.sleep(0.001)
     async with db.transaction("test.hurry") as tx:
-        assert await tx.execute("update outbox set available_at = clock_timestamp() where lease_until is not null") == 2
+        assert (
+            await tx.execute(
+                "update outbox set available_at = clock_timestamp() where lease_until is not null"
+            )
+            == 2
+        )
     seen: dict[str, bool] = {}
 
     async def deliver(one: OutboxItem) -> Delivery:
@@ -269,6 +292,7 @@ async def test_a_kill_between_delivery_and_record_repeats_and_is_counted(db: Dat
 
 async def test_a_stop_records_what_was_delivered(db: Database) -> None:
     """A relay that is cancelled writes down what has left before it goes."""
+
     async def deliver(one: OutboxItem) -> Delivery:
         return Delivered()
 
@@ -322,7 +346,9 @@ async def test_the_age_of_the_oldest_due_item(db: Database) -> None:
     """A queue that stands still shows by the age of what is due, kind by kind; what is not due yet has none."""
     await put(db, item("a"), item("b", kind="stars_refund", not_before=timedelta(hours=1)))
     async with db.transaction("test.age") as tx:
-        await tx.execute("update outbox set available_at = available_at - interval '1 minute' where key = 'a'")
+        await tx.execute(
+            "update outbox set available_at = available_at - interval '1 minute' where key = 'a'"
+        )
     ages = await outbox.oldest_due(db, ["message", "stars_refund"])
     assert 60 <= ages["message"] < 120
     assert ages["stars_refund"] == 0

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 import trio
-from conftest import database_settings
 
 from vpnd.database import inbox
-from vpnd.database.database import Database, open_database
+from vpnd.database.database import Database
 from vpnd.database.leases import Instance, Lease, instance_id
-from vpnd.runtime.limits import Limits
 
 
 async def test_an_update_is_stored_once(db: Database) -> None:

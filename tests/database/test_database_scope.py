@@ -10,7 +10,14 @@ import trio
 from conftest import database_settings
 
 from vpnd.database.database import Database, open_database
-from vpnd.database.errors import DatabaseTimeout, DatabaseUnavailable, IntegrityError, PoolTimeout, QueryError, UniqueViolation
+from vpnd.database.errors import (
+    DatabaseTimeout,
+    DatabaseUnavailable,
+    IntegrityError,
+    PoolTimeout,
+    QueryError,
+    UniqueViolation,
+)
 from vpnd.database.scope import Transaction
 from vpnd.runtime.held import HeldConnectionError, refuse_if_held
 from vpnd.runtime.limits import LimitClass, Limits
@@ -172,7 +179,9 @@ async def test_names_are_constants(db: Database, name: str) -> None:
         await db.fetch(name, "select 1")
 
 
-@pytest.mark.parametrize("sql", ["insert into inbox values (1)", "with x as (delete from inbox returning 1) select * from x"])
+@pytest.mark.parametrize(
+    "sql", ["insert into inbox values (1)", "with x as (delete from inbox returning 1) select * from x"]
+)
 async def test_a_single_read_reads(db: Database, sql: str) -> None:
     """A read may be asked twice, so a statement that writes is refused outside of a scope."""
     with pytest.raises(ValueError, match="reads only"):
@@ -244,7 +253,10 @@ async def test_a_long_deadline_reaches_the_server(db: Database) -> None:
     """A scope or read with a longer deadline is not cut by the session's statement timeout."""
     async with db.transaction("test.long", deadline=60) as tx:
         assert await tx.fetchval("select current_setting('statement_timeout')") == "59500ms"
-    assert await db.fetchval("test.read", "select current_setting('statement_timeout')", deadline=60) == "59500ms"
+    assert (
+        await db.fetchval("test.read", "select current_setting('statement_timeout')", deadline=60)
+        == "59500ms"
+    )
     assert await db.fetchval("test.read", "select current_setting('statement_timeout')") == "4500ms"
 
 

@@ -6,20 +6,18 @@ cannot be unsent. So there are two kinds of hop, and both end in time:
 
 - An *interruptible* hop passes trio's cancellation on. What it left on the connection is mended by the hop
   that ends the scope.
-- A *patient* hop (COMMIT, ROLLBACK, mending) ignores cancellation, since its outcome must be known, but from the
-  moment it is cancelled its patience is bounded.
+- A *patient* hop (COMMIT, ROLLBACK, mending) ignores cancellation, since its outcome must be known, but from
+  the moment it is cancelled its patience is bounded.
 
 A hop that outstays its grace is not cancelled once more: `Connection.terminate()` is called, which is
 synchronous, wakes every waiter on that connection, and cannot be swallowed by an `except` or `finally` on the
-way. For the same
-reason no coroutine here awaits anything on its way out of a cancellation.
+way. For the same reason no coroutine here awaits anything on its way out of a cancellation.
 
-The pool is our own: a stack of idle connections under a limiter. asyncpg's pool resets every connection with a
-round trip, reconnects in tasks of its own and leaves timers behind on this loop; we have one rule instead: a
-scope never
-changes its session (no SET without LOCAL, no LISTEN, no session locks, no temporary tables), so a connection that
-is outside a transaction is clean. The most recently used connection is taken first. One that the server closed is
-recognised by its socket before it is used.
+The pool is our own: a stack of idle connections under a limiter. asyncpg's pool resets every connection with
+a round trip, reconnects in tasks of its own and leaves timers behind on this loop; we have one rule instead:
+a scope never changes its session (no SET without LOCAL, no LISTEN, no session locks, no temporary tables), so
+a connection that is outside a transaction is clean. The most recently used connection is taken first. One
+that the server closed is recognised by its socket before it is used.
 """
 
 from __future__ import annotations
@@ -59,10 +57,9 @@ RECONNECT_FIRST: Final = 0.05
 RECONNECT_CAP: Final = 1.0
 
 #: What the server is told about us, in milliseconds. The server's timeouts are shorter than the client's
-#: default deadline (5 s), so
-#: that normally the server gives up first and the connection comes back clean; the client's deadline is for a
-#: server that
-#: does not answer at all. A scope with a longer deadline raises its statement_timeout with SET LOCAL.
+#: default deadline (5 s), so that normally the server gives up first and the connection comes back clean; the
+#: client's deadline is for a server that does not answer at all. A scope with a longer deadline raises its
+#: statement_timeout with SET LOCAL.
 STATEMENT_TIMEOUT_MS: Final = 4500
 LOCK_TIMEOUT_MS: Final = 2000
 IDLE_IN_TRANSACTION_MS: Final = 10_000
@@ -116,8 +113,8 @@ class Bridge:
     def __init__(self, loop: Any, settings: DatabaseSettings, instance_name: str) -> None:
         self._loop = loop
         # Coroutines run in a copy of the context the loop was opened in: trio-asyncio finds its loop by a
-        # context variable, and the
-        # task that asks may have been spawned before the loop was opened, or stand inside another loop.
+        # context variable, and the task that asks may have been spawned before the loop was opened, or stand
+        # inside another loop.
         self._context = contextvars.copy_context()
         self._settings = settings
         self._application = f"vpnd {instance_name}"[:60]
@@ -135,19 +132,27 @@ class Bridge:
     # ------------------------------------------------------------------ hops
 
     async def hop(
-        self, coro: Coroutine[Any, Any, T], seat: _Terminable, *, patient: bool = False, hurry: bool = False, grace: float = GRACE
+        self,
+        coro: Coroutine[Any, Any, T],
+        seat: _Terminable,
+        *,
+        patient: bool = False,
+        hurry: bool = False,
+        grace: float = GRACE,
     ) -> T:
         """Run one coroutine on the asyncio side and return its result.
 
         Args:
             coro: what to run; consumed in any case.
             seat: what to terminate when the coroutine outstays its welcome.
-            patient: do not pass a cancellation on; the result is returned even if the caller is cancelled meanwhile.
+            patient: do not pass a cancellation on; the result is returned even if the caller is cancelled
+                meanwhile.
             hurry: behave as if a cancellation had come already: the grace begins now.
             grace: seconds from a cancellation to `seat.terminate()`.
 
         Raises:
-            trio.Cancelled: the caller was cancelled and the coroutine did end by that (never for patient hops).
+            trio.Cancelled: the caller was cancelled and the coroutine did end by that (never for patient
+                hops).
         """
         if self._closing:
             coro.close()
@@ -190,7 +195,8 @@ class Bridge:
         seat.terminate()
         if not patient:
             future.cancel()  # it may be waiting for something else than the connection (a lookup, a connect)
-        # The server is silent; connections that lie idle reach the same silence and would cost a deadline each.
+        # The server is silent; connections that lie idle reach the same silence and would cost a deadline
+        # each.
         self.expire_idle()
 
     # ------------------------------------------------------------------ connections
@@ -299,15 +305,15 @@ class Bridge:
         options: dict[str, Any] = {}
         if self._settings.pgbouncer:
             # A pooler in transaction mode knows neither our prepared statements nor startup parameters;
-            # timeouts are then set by
-            # ALTER ROLE … SET, or for one scope by SET LOCAL.
+            # timeouts are then set by ALTER ROLE … SET, or for one scope by SET LOCAL.
             options["statement_cache_size"] = 0
         else:
             server_settings |= {
                 "statement_timeout": str(STATEMENT_TIMEOUT_MS),
                 "lock_timeout": str(LOCK_TIMEOUT_MS),
                 "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
-                # UTC, so that an interval of days never meets a change of clocks on a server set to local time.
+                # UTC, so that an interval of days never meets a change of clocks on a server set to local
+                # time.
                 "timezone": "UTC",
             }
         connection = await asyncpg.connect(
@@ -326,9 +332,11 @@ class Bridge:
     # ------------------------------------------------------------------ keeping
 
     async def keep(self) -> None:
-        """Hold `pool_min` connections ready and let those above it go when they are not needed. Never returns.
+        """Hold `pool_min` connections ready and let those above it go when they are not needed. Never
+        returns.
 
-        Runs as a child task; a server that is down is met with silence here, since callers are told by themselves.
+        Runs as a child task; a server that is down is met with silence here, since callers are told by
+        themselves.
         """
         while True:
             await self.top_up()
@@ -403,8 +411,8 @@ def _log_only(_loop: object, context: dict[str, Any]) -> None:
 async def open_bridge(settings: DatabaseSettings, instance_name: str) -> AsyncIterator[Bridge]:
     """Open the asyncio loop and the (still empty) pool on it; leave by closing both within about a second.
 
-    An error raised in the block leaves it as it was raised: the groups that the loop's two nurseries would wrap
-    around it are taken off when nothing else is in them.
+    An error raised in the block leaves it as it was raised: the groups that the loop's two nurseries would
+    wrap around it are taken off when nothing else is in them.
     """
     failure: BaseException | None = None
     try:

@@ -1,17 +1,13 @@
 """Many small calls at once become one, and a lone call waits for nobody.
 
 The idea is the turnstile. Whoever comes when nobody is inside goes through at once, alone. Whoever comes
-meanwhile waits; when
-the one inside is done, the first of those waiting goes in and takes the work of all of them along. So the
-size of a batch adapts to the
-load by itself, there is no timer and no added delay at low load, and there is no background task: the work is
-always done by
-one of the callers, in his own cancel scope. When he is cancelled, the work of the others goes back to the
-head of the queue
-and the next of them leads.
+meanwhile waits; when the one inside is done, the first of those waiting goes in and takes the work of all of
+them along. So the size of a batch adapts to the load by itself, there is no timer and no added delay at low
+load, and there is no background task: the work is always done by one of the callers, in his own cancel scope.
+When he is cancelled, the work of the others goes back to the head of the queue and the next of them leads.
 
-A read never joins a query that is under way already, although the key may be the same: that query may have been
-answered before its caller's own last write was committed.
+A read never joins a query that is under way already, although the key may be the same: that query may have
+been answered before its caller's own last write was committed.
 """
 
 from __future__ import annotations
@@ -165,7 +161,8 @@ class Batcher(Generic[Item]):
     async def add(self, item: Item) -> None:
         """Have the item written. An error of the flush is raised for every item in it.
 
-        Cancellation: an item that waits is withdrawn; one that another caller is writing just then may be written.
+        Cancellation: an item that waits is withdrawn; one that another caller is writing just then may be
+        written.
         """
         await self._turnstile.pass_through(item)
 

@@ -1,24 +1,25 @@
 """Transaction scopes and named reads: the only ways to the database above this room.
 
-The idea. What a caller can do wrong with a connection is made impossible or loud here: a connection is held from the
-first statement of a scope to its end and nowhere else; each scope and read has a fixed name, a deadline, a class of
-limits, and a clock on its wait and its hold; nothing else that could wait for the network runs inside
-(`vpnd.runtime.held`).
+The idea. What a caller can do wrong with a connection is made impossible or loud here: a connection is held
+from the first statement of a scope to its end and nowhere else; each scope and read has a fixed name, a
+deadline, a class of limits, and a clock on its wait and its hold; nothing else that could wait for the
+network runs inside (`vpnd.runtime.held`).
 
-A scope crosses the bridge as seldom as it can: acquire, BEGIN and the first statement are one hop, each further
-statement is one, and COMMIT with the return of the connection is one. A single read is one hop and has no BEGIN at all.
+A scope crosses the bridge as seldom as it can: acquire, BEGIN and the first statement are one hop, each
+further statement is one, and COMMIT with the return of the connection is one. A single read is one hop and
+has no BEGIN at all.
 
 What a caller may rely on when he is cancelled or out of time:
 
-- before COMMIT was sent, the scope ends with a rollback, and the cancellation (or `DatabaseTimeout`) is reported;
+- before COMMIT was sent, the scope ends with a rollback, and the cancellation (or `DatabaseTimeout`) is
+  reported;
 - once COMMIT was sent, its outcome is reported and not the cancellation. A server that does not answer within
-half a second of
-  the cancellation is cut off, and a new connection asks `pg_xact_status()` what became of the transaction. Only
-  if that cannot be learned within 3 s either does the scope raise `CommitUnknown`.
+  half a second of the cancellation is cut off, and a new connection asks `pg_xact_status()` what became of
+  the transaction. Only if that cannot be learned within 3 s either does the scope raise `CommitUnknown`.
 
 The limits decide how many connections are in use (`pool_max` of them by default, and no more than that are
-kept); one more while `probe` finds none idle, and one more for each lost COMMIT while
-its outcome is asked for.
+kept); one more while `probe` finds none idle, and one more for each lost COMMIT while its outcome is asked
+for.
 """
 
 from __future__ import annotations
@@ -169,7 +170,8 @@ class Database:
 
         Raises:
             ValueError: the statement does not look like a read (it might be asked twice, so it must be).
-            HeldConnectionError, PoolTimeout, DatabaseTimeout, DatabaseUnavailable, DatabaseError: as `transaction`.
+            HeldConnectionError, PoolTimeout, DatabaseTimeout, DatabaseUnavailable, DatabaseError: as
+                `transaction`.
         """
         _require_read(sql)
         site = site_named(name)
@@ -224,7 +226,8 @@ class Database:
         raise DatabaseTimeout(f"not read within {deadline:g}s", site=site.name)
 
     async def _mend(self, seat: Seat) -> None:
-        """Wait, bounded, until the server took notice of a cancellation; a connection that fails in this is cut."""
+        """Wait, bounded, until the server took notice of a cancellation; a connection that fails in this is
+        cut."""
         try:
             await self._bridge.hop(_come_to_order(seat.connection), seat, patient=True, hurry=True)
         except Exception:  # what the read ended by is on its way already; the connection is cut
@@ -247,7 +250,8 @@ class Database:
             await place.__aexit__(None, None, None)
 
     async def probe(self) -> None:
-        """Ask the server for a sign of life, past all limits; ends within 2 s (and the grace of a cut connection).
+        """Ask the server for a sign of life, past all limits; ends within 2 s (and the grace of a cut
+        connection).
 
         Raises:
             DatabaseUnavailable: with the reason.
@@ -354,8 +358,7 @@ async def open_database(
         instance_name: shown in `pg_stat_activity`.
 
     Resource handling: runs the asyncio loop and one task that keeps `pool_min` connections ready. On the way
-    out, cancelled or
-    not, connections are closed within half a second or cut.
+    out, cancelled or not, connections are closed within half a second or cut.
     """
     async with open_bridge(settings, instance_name) as bridge:
         yield Database(bridge, settings, limits)

@@ -1,4 +1,5 @@
-"""What can go wrong at the database, in our own words, and the one place where the driver's words are translated.
+"""What can go wrong at the database, in our own words, and the one place where the driver's words are
+translated.
 
 A caller decides by type: is the server out of reach (wait, and cost no attempt), was it too slow, did the
 data refuse the statement, or is the outcome of a commit unknown? Nobody above this room imports asyncpg.
@@ -35,8 +36,8 @@ class DatabaseError(Exception):
     Attributes:
         site: the transaction site or query name it happened at.
         sqlstate: the server's five-letter code, or None when the server said nothing.
-        boundary_down: the database as a whole cannot be used now. Whoever works through a queue pauses
-            on it and charges no attempt to the item in hand.
+        boundary_down: the database as a whole cannot be used now. Whoever works through a queue pauses on it
+            and charges no attempt to the item in hand.
     """
 
     boundary_down: bool = False
@@ -140,12 +141,16 @@ def translate(error: BaseException, site: str, *, read_only: bool = False) -> Da
     Args:
         error: what was raised below us.
         site: the transaction site or query name, for the message.
-        read_only: the scope was opened read-only, so that a refused write is its own fault and does not
-            mean that we talk to a standby.
+        read_only: the scope was opened read-only, so that a refused write is its own fault and does not mean
+            that we talk to a standby.
     """
     if isinstance(error, DatabaseError):
         return error
-    found = _ARGUMENT.search(str(error)) if isinstance(error, (asyncpg.DataError, asyncpg.InterfaceError)) else None
+    found = (
+        _ARGUMENT.search(str(error))
+        if isinstance(error, (asyncpg.DataError, asyncpg.InterfaceError))
+        else None
+    )
     if found:  # the driver's own check before anything was sent; it borrows a server's class for it
         return QueryError(f"argument ${found[1]} does not fit its type", site=site)
     if isinstance(error, asyncpg.PostgresError):

@@ -1,8 +1,8 @@
 """Updates are kept here before anybody upstream is told that we have them, and served from here.
 
 An update counts once, by its own number. It is done when its handler ended, in whatever way, and not before;
-what a kill left
-undone is found here at the next start. Its end is written by group commit: at load, many ends are one statement.
+what a kill left undone is found here at the next start. Its end is written by group commit: at load, many
+ends are one statement.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class StoredUpdate:
 
 @frozen
 class InboxStatistics:
-    """What is not done: how many, how many of them carry money, and for how many seconds the oldest has waited."""
+    """What is not done: how many, how many of them carry money, and for how many seconds the oldest has
+    waited."""
 
     pending: int
     pending_money: int

@@ -1,12 +1,10 @@
 """Who does a piece of periodic work, when several daemons could.
 
 A lease is for economy, never for correctness: whatever it guards is safe when done twice. Its time is the
-database's real clock
-alone; the holder's own clock can only shorten his trust. The *term* is raised by each change of holder, and
-by a holder that was started
-anew: an instance knows its own former leases by the id in its state directory and takes them at once, instead
-of waiting for half a
-minute, and an old process of the same instance that is still there finds the term gone past it.
+database's real clock alone; the holder's own clock can only shorten his trust. The *term* is raised by each
+change of holder, and by a holder that was started anew: an instance knows its own former leases by the id in
+its state directory and takes them at once, instead of waiting for half a minute, and an old process of the
+same instance that is still there finds the term gone past it.
 """
 
 from __future__ import annotations
@@ -90,7 +88,8 @@ class Lease:
 
     @property
     def term(self) -> int | None:
-        """The term under which it was last held; a completion that must not come from a former holder carries it."""
+        """The term under which it was last held; a completion that must not come from a former holder carries
+        it."""
         return self._term
 
     async def hold(self) -> bool:

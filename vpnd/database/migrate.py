@@ -1,13 +1,12 @@
 """The schema moves forward by numbered files, and several daemons may try to move it at once.
 
-A file is named `NNNN_pre_name.sql` or `NNNN_post_name.sql`: *pre* files run before the new code does and must leave
-the old code working; *post* files take away what only the old code needed, and may be put off until the last old daemon
-is gone. Each runs in a transaction of its own, under one advisory lock, and re-reads under that lock what has been
-applied: whoever comes second finds nothing left to do.
+A file is named `NNNN_pre_name.sql` or `NNNN_post_name.sql`: *pre* files run before the new code does and must
+leave the old code working; *post* files take away what only the old code needed, and may be put off until the
+last old daemon is gone. Each runs in a transaction of its own, under one advisory lock, and re-reads under
+that lock what has been applied: whoever comes second finds nothing left to do.
 
 What was applied is remembered with the file's SHA-256. A file that was edited afterwards is an error and not
-a surprise two
-releases later. So is a schema that knows more than this code does.
+a surprise two releases later. So is a schema that knows more than this code does.
 """
 
 from __future__ import annotations
@@ -120,8 +119,8 @@ async def migrate(
 
     Args:
         db: the open database; its role must be allowed to create tables.
-        phase: `pre` leaves out the files that take things away from older code, `post` runs only what is due by then. A
-            `post` file put off does not stop the `pre` files of later numbers.
+        phase: `pre` leaves out the files that take things away from older code, `post` runs only what is due
+            by then. A `post` file put off does not stop the `pre` files of later numbers.
         migrations: other files than those of this package.
 
     Raises:
@@ -176,8 +175,7 @@ async def _lock(tx: Transaction) -> None:
     """Become the only migrator of this database until the transaction ends.
 
     Asked for again and again instead of once and for long: the role's lock_timeout is meant for the daemon's
-    rows, and a
-    waiting statement would hold a snapshot over the other's work.
+    rows, and a waiting statement would hold a snapshot over the other's work.
     """
     await _check_server(tx)
     await tx.script("set local lock_timeout = '60s'")

@@ -1,20 +1,18 @@
-"""What must leave the database leaves through here: decided in one transaction, delivered by another task, never lost.
+"""What must leave the database leaves through here: decided in one transaction, delivered by another task,
+never lost.
 
 `put` writes a row in the transaction that decides it, under a key that says what it is, so that deciding
-twice sends once. A `Relay`
-claims rows, delivers them, and records what became of them.
+twice sends once. A `Relay` claims rows, delivers them, and records what became of them.
 
 What a relay promises: a row whose delivery was recorded is not delivered again; a row whose delivery was not
-(the process was
-killed between the two) is, and is counted as a repeat. A failing item is tried again with a jittered
-back-off, up to an hour, and after 20
-charged attempts lies among the dead letters until an admin looks at it. A boundary that is down is nobody's failure:
-the relay pauses, charges nothing, and afterwards asks with a single item first. A notice whose time has
-passed is dropped.
+(the process was killed between the two) is, and is counted as a repeat. A failing item is tried again with a
+jittered back-off, up to an hour, and after 20 charged attempts lies among the dead letters until an admin
+looks at it. A boundary that is down is nobody's failure: the relay pauses, charges nothing, and afterwards
+asks with a single item first. A notice whose time has passed is dropped.
 
 The shape: one task claims, up to `concurrency` tasks a lane deliver, one task records. A lane has places of
-its own, so a
-slow broadcast never takes the place of a receipt. Results gather while the recorder is busy and leave as one statement.
+its own, so a slow broadcast never takes the place of a receipt. Results gather while the recorder is busy and
+leave as one statement.
 """
 
 from __future__ import annotations
@@ -88,7 +86,8 @@ _journal = get_journal("outbox")
 
 @frozen
 class RelayStatistics:
-    """A look at a relay: `waiting` are claimed but not begun, `unrecorded` delivered but not written back yet."""
+    """A look at a relay: `waiting` are claimed but not begun, `unrecorded` delivered but not written back
+    yet."""
 
     in_flight: int
     waiting: int
@@ -102,9 +101,7 @@ class RelayStatistics:
 @frozen
 class _Lane:
     name: str
-    waiting: deque[tuple[OutboxItem, float]] = field(
-        factory=deque
-    )  # each with the end of its delivery's time
+    waiting: deque[tuple[OutboxItem, float]] = field(factory=deque)  # each with the end of its time
     in_flight: set[int] = field(factory=set)
 
 
@@ -115,9 +112,8 @@ class Relay:
         db: the database.
         kinds: which kinds of item.
         deliver: takes one item out into the world and says what became of it. An error it raises counts as
-        `Retry`, unless it has a true
-            attribute `boundary_down`: then as `BoundaryDown`. It must end within the lease less 10 s, else it
-            is cancelled.
+            `Retry`, unless it has a true attribute `boundary_down`: then as `BoundaryDown`. It must end
+            within the lease less 10 s, else it is cancelled.
         holder: the instance's name, shown in claimed rows.
         batch: most rows claimed of a lane at once.
         concurrency: most deliveries at once in a lane.
@@ -190,8 +186,7 @@ class Relay:
         """Relay until cancelled.
 
         Cancellation: deliveries are cancelled where they are (their items are repeated after the lease); what
-        was delivered is
-        recorded and what was not begun is given back, within three seconds.
+        was delivered is recorded and what was not begun is given back, within three seconds.
         """
         try:
             async with trio.open_nursery() as nursery:
@@ -264,9 +259,12 @@ class Relay:
     async def _deliver_in(self, lane: _Lane) -> None:
         """Deliver what waits in this lane, one item after the other."""
         while lane.waiting:
+            # A claim that returns while the relay is being stopped still starts tasks: they begin nothing.
+            await trio.lowlevel.checkpoint_if_cancelled()
             item, until = lane.waiting.popleft()
             if trio.current_time() >= until:
-                # It waited in memory for too long: unbegun, it goes back, and whoever claims it has a whole lease.
+                # It waited in memory for too long: unbegun, it goes back, and whoever claims it has a whole
+                # lease.
                 self._finish(item, "ready")
                 continue
             lane.in_flight.add(item.id)

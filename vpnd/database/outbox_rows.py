@@ -1,14 +1,13 @@
 """The outbox table: what stands in a row, and the two statements a relay lives on.
 
 A claim takes rows whose time has come, lane by lane, raises their `attempt` and moves their `available_at` to
-the end of the lease.
-So a row that is in hand is found by nobody until the lease is over, and then by anybody, without a sweep.
-`attempt` is the fencing
-token: a completion that carries an older one touches nothing.
+the end of the lease. So a row that is in hand is found by nobody until the lease is over, and then by
+anybody, without a sweep. `attempt` is the fencing token: a completion that carries an older one touches
+nothing.
 
 A row with an `order_key` is claimed only when no earlier row of that key is waiting or in hand. (Rows are
-numbered when they are
-inserted, not when they are committed: writers that care about order among themselves write under a common row lock.)
+numbered when they are inserted, not when they are committed: writers that care about order among themselves
+write under a common row lock.)
 
 Completions are one statement for any number of rows.
 """

