@@ -1,0 +1,452 @@
+"""The ledger: every unit of every currency, in append-only transfers that sum to zero.
+
+A transfer is one row with two sides in one currency, so no sum can go wrong by half a transfer. An account
+that is credited gains, one that is debited loses: money from a provider debits `clearing` (the provider owes
+us that much more) and credits the customer. What a customer holds is the only cached balance, kept by the
+transaction that posts, under its row's lock, and never below zero. A transfer is corrected by its reversal.
+
+What was given to a customer and cannot be taken back (it was spent before the provider took its money back)
+is booked to his `receivable`, and his next credits repay it.
+
+Customers' accounts are locked in the order of their ids, after purchases and subscriptions.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, Literal
+
+from attrs import evolve, field, frozen
+
+from vpnd.database.scope import Transaction
+from vpnd.shop.source import Source, fetch, fetchrow
+
+__all__ = [
+    "Account",
+    "AccountRef",
+    "AlreadyReversed",
+    "Entry",
+    "InsufficientBalance",
+    "LedgerError",
+    "StatementLine",
+    "adjustments",
+    "balance_drift",
+    "balance_of",
+    "clearing",
+    "customer",
+    "exchange",
+    "held",
+    "imbalance",
+    "lock_balance",
+    "post",
+    "receivable",
+    "refunds",
+    "repay_receivable",
+    "revenue",
+    "reverse",
+    "statement",
+]
+
+AccountKind = Literal[
+    "clearing", "customer", "receivable", "exchange", "revenue", "referral", "refunds", "adjustments", "held"
+]
+_AUDIT_DEADLINE: Final = 120.0  # seconds; a pass over the whole ledger
+
+
+class LedgerError(Exception):
+    """The ledger refuses the transfer."""
+
+
+class InsufficientBalance(LedgerError):
+    """A customer's balance would fall below zero."""
+
+
+class AlreadyReversed(LedgerError):
+    """The transfer has a reversal already."""
+
+
+@frozen
+class AccountRef:
+    """An account by what it is for; it is opened by the first transfer that names it."""
+
+    kind: AccountKind
+    owner: str
+    currency: str
+    customer_id: int | None = None
+
+
+def clearing(provider: str, currency: str) -> AccountRef:
+    """What a provider holds for us."""
+    return AccountRef("clearing", provider, currency)
+
+
+def held(provider: str, currency: str) -> AccountRef:
+    """Money that belongs to nobody yet: an admin decides."""
+    return AccountRef("held", provider, currency)
+
+
+def customer(customer_id: int, currency: str) -> AccountRef:
+    """A customer's balance."""
+    return AccountRef("customer", str(customer_id), currency, customer_id)
+
+
+def receivable(customer_id: int, currency: str) -> AccountRef:
+    """What a customer owes us."""
+    return AccountRef("receivable", str(customer_id), currency, customer_id)
+
+
+def exchange(currency: str) -> AccountRef:
+    """Where one currency leaves and another enters; the rate stands in the rows."""
+    return AccountRef("exchange", "", currency)
+
+
+def revenue(currency: str) -> AccountRef:
+    """What was sold."""
+    return AccountRef("revenue", "", currency)
+
+
+def refunds(currency: str) -> AccountRef:
+    """What was sold and given back."""
+    return AccountRef("refunds", "", currency)
+
+
+def adjustments(currency: str) -> AccountRef:
+    """What an admin gave or took by hand."""
+    return AccountRef("adjustments", "", currency)
+
+
+@frozen
+class Entry:
+    """One transfer: `amount` minor units leave `debit` and arrive at `credit`.
+
+    Attributes:
+        reference: says what this transfer is once and for all, "payment:cryptopay:17"; a second one is refused.
+        rate: of an exchange: units of the other currency for one of this.
+    """
+
+    debit: AccountRef
+    credit: AccountRef
+    amount: int = field()
+    kind: str
+    reference: str
+    settlement_id: int | None = None
+    purchase_id: int | None = None
+    rate: Decimal | None = None
+    reverses_id: int | None = None
+    note: str | None = None
+
+    @amount.validator
+    def _positive(self, _attribute: object, value: int) -> None:
+        if value <= 0:
+            raise LedgerError(f"transfer {self.reference} has no positive amount")
+
+    @property
+    def currency(self) -> str:
+        """The currency of both sides. Raises LedgerError when they differ."""
+        if self.debit.currency != self.credit.currency:
+            raise LedgerError(f"transfer {self.reference} has sides in two currencies")
+        return self.debit.currency
+
+
+@frozen
+class Account:
+    """An open account. `balance` is cached for customers only, locked for the rest of the transaction."""
+
+    id: int
+    ref: AccountRef
+    balance: int | None
+
+
+@frozen
+class StatementLine:
+    """One transfer as an account sees it: `amount` is positive when it gained."""
+
+    id: int
+    kind: str
+    amount: int
+    currency: str
+    reference: str
+    note: str | None
+    created_at: datetime
+
+
+_FIND: Final = """
+select a.id, a.kind, a.owner, a.currency, a.customer_id, a.balance
+from unnest($1::text[], $2::text[], $3::text[]) as w (kind, owner, currency)
+join accounts a on a.kind = w.kind and a.owner = w.owner and a.currency = w.currency
+"""
+
+# In one order, so that two transactions that open the same accounts wait and do not deadlock.
+_OPEN: Final = """
+insert into accounts (kind, owner, currency, customer_id, balance)
+select w.kind, w.owner, w.currency, w.customer_id, case when w.kind = 'customer' then 0 end
+from unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) as w (kind, owner, currency, customer_id)
+order by w.kind, w.owner, w.currency
+on conflict (kind, owner, currency) do nothing
+"""
+
+_LOCK: Final = "select id, balance from accounts where id = any($1::bigint[]) order by id for no key update"
+
+_POST: Final = """
+with moved as (
+    update accounts a set balance = a.balance + d.delta
+    from unnest($12::bigint[], $13::bigint[]) as d (id, delta)
+    where a.id = d.id
+)
+insert into ledger (debit_id, credit_id, currency, amount, kind, reference,
+                    settlement_id, purchase_id, rate, reverses_id, note)
+select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[],
+                     $7::bigint[], $8::bigint[], $9::numeric[], $10::bigint[], $11::text[])
+returning id, reference
+"""
+
+
+async def open_accounts(tx: Transaction, refs: Iterable[AccountRef]) -> dict[AccountRef, Account]:
+    """Find or open the accounts as a set, and lock those of customers in the order of their ids."""
+    wanted = sorted(set(refs), key=lambda ref: (ref.kind, ref.owner, ref.currency))
+    keys = [ref.kind for ref in wanted], [ref.owner for ref in wanted], [ref.currency for ref in wanted]
+    rows = await tx.fetch(_FIND, *keys)
+    if len(rows) < len(wanted):
+        await tx.execute(_OPEN, *keys, [ref.customer_id for ref in wanted])
+        rows = await tx.fetch(_FIND, *keys)  # also those that another transaction opened meanwhile
+    accounts: dict[AccountRef, Account] = {}
+    for row in rows:
+        ref = AccountRef(row["kind"], row["owner"], row["currency"], row["customer_id"])
+        accounts[ref] = Account(row["id"], ref, row["balance"])
+    missing = [ref for ref in wanted if ref not in accounts]
+    if missing:
+        raise LedgerError(
+            f"account {missing[0].kind}:{missing[0].owner}:{missing[0].currency} is another customer's"
+        )
+    cached = {account.id: ref for ref, account in accounts.items() if ref.kind == "customer"}
+    if cached:
+        for row in await tx.fetch(_LOCK, list(cached)):
+            ref = cached[row["id"]]
+            accounts[ref] = evolve(accounts[ref], balance=row["balance"])
+    return accounts
+
+
+async def lock_balance(tx: Transaction, customer_id: int, currency: str) -> int:
+    """Lock a customer's account until the transaction ends and return its balance in minor units."""
+    ref = customer(customer_id, currency)
+    accounts = await open_accounts(tx, [ref])
+    return accounts[ref].balance or 0
+
+
+async def post(tx: Transaction, entries: Sequence[Entry]) -> list[int]:
+    """Post transfers as one set and return their ids, in the order given.
+
+    Opens what accounts are missing, locks the customers', and moves their cached balances by the net of all
+    entries. Raises InsufficientBalance (nothing is written then), LedgerError, and UniqueViolation for a
+    reference that was posted before.
+    """
+    if not entries:
+        return []
+    currencies = [entry.currency for entry in entries]
+    accounts = await open_accounts(tx, [ref for entry in entries for ref in (entry.debit, entry.credit)])
+    deltas: dict[AccountRef, int] = defaultdict(int)
+    for entry in entries:
+        deltas[entry.debit] -= entry.amount
+        deltas[entry.credit] += entry.amount
+    moves: list[tuple[int, int]] = []
+    for ref, delta in deltas.items():
+        balance = accounts[ref].balance
+        if balance is None or delta == 0:
+            continue
+        if balance + delta < 0:
+            raise InsufficientBalance(
+                f"customer {ref.owner} has {balance} of {-delta} minor units of {ref.currency}"
+            )
+        moves.append((accounts[ref].id, delta))
+    rows = await tx.fetch(
+        _POST,
+        [accounts[entry.debit].id for entry in entries],
+        [accounts[entry.credit].id for entry in entries],
+        currencies,
+        [entry.amount for entry in entries],
+        [entry.kind for entry in entries],
+        [entry.reference for entry in entries],
+        [entry.settlement_id for entry in entries],
+        [entry.purchase_id for entry in entries],
+        [entry.rate for entry in entries],
+        [entry.reverses_id for entry in entries],
+        [entry.note for entry in entries],
+        [account_id for account_id, _ in moves],
+        [delta for _, delta in moves],
+    )
+    ids = {row["reference"]: row["id"] for row in rows}
+    return [ids[entry.reference] for entry in entries]
+
+
+async def reverse(tx: Transaction, ledger_id: int, *, reference: str, note: str | None = None) -> int:
+    """Undo a transfer by its mirror image and return the new row's id.
+
+    When the customer whose money it takes back has not enough left, the rest is booked to his receivable
+    first, so that his balance ends at zero and he owes it. Raises AlreadyReversed, and LedgerError for a
+    transfer that does not exist.
+    """
+    row = await tx.fetchrow(_TRANSFER, ledger_id)
+    if row is None:
+        raise LedgerError(f"transfer {ledger_id} does not exist")
+    if row["reversed"]:
+        raise AlreadyReversed(f"transfer {ledger_id} has a reversal already")
+    gained = AccountRef(row["c_kind"], row["c_owner"], row["currency"], row["c_customer"])
+    lost = AccountRef(row["d_kind"], row["d_owner"], row["currency"], row["d_customer"])
+    entries: list[Entry] = []
+    if gained.kind == "customer" and gained.customer_id is not None:
+        balance = await lock_balance(tx, gained.customer_id, gained.currency)
+        if balance < row["amount"]:
+            owes = receivable(gained.customer_id, gained.currency)
+            short = row["amount"] - balance
+            entries.append(Entry(owes, gained, short, "receivable", f"receivable:{reference}", note=note))
+    mirror = Entry(
+        gained,
+        lost,
+        row["amount"],
+        "reversal",
+        reference,
+        settlement_id=row["settlement_id"],
+        purchase_id=row["purchase_id"],
+        rate=row["rate"],
+        reverses_id=ledger_id,
+        note=note,
+    )
+    return (await post(tx, [*entries, mirror]))[-1]
+
+
+_TRANSFER: Final = """
+select l.amount, l.currency, l.settlement_id, l.purchase_id, l.rate,
+       d.kind as d_kind, d.owner as d_owner, d.customer_id as d_customer,
+       c.kind as c_kind, c.owner as c_owner, c.customer_id as c_customer,
+       exists (select from ledger r where r.reverses_id = l.id) as reversed
+from ledger l
+join accounts d on d.id = l.debit_id
+join accounts c on c.id = l.credit_id
+where l.id = $1
+"""
+
+
+async def repay_receivable(
+    tx: Transaction, customer_id: int, currency: str, *, up_to: int, reference: str
+) -> int:
+    """Let a fresh credit of `up_to` minor units repay what the customer owes; returns what it took."""
+    owed = await tx.fetchval(_OWED, str(customer_id), currency)
+    if not owed or up_to <= 0:
+        return 0
+    amount = min(int(owed), up_to, await lock_balance(tx, customer_id, currency))
+    if amount <= 0:
+        return 0
+    entry = Entry(
+        customer(customer_id, currency), receivable(customer_id, currency), amount, "repayment", reference
+    )
+    await post(tx, [entry])
+    return amount
+
+
+# What was lent less what was repaid. Callers have credited the customer in this transaction, so his balance's lock
+# is theirs already and nobody repays beside them.
+_OWED: Final = """
+select coalesce((select sum(l.amount) from ledger l where l.debit_id = a.id), 0)
+     - coalesce((select sum(l.amount) from ledger l where l.credit_id = a.id), 0)
+from accounts a where a.kind = 'receivable' and a.owner = $1 and a.currency = $2
+"""
+
+
+async def balance_of(source: Source, customer_id: int, currency: str) -> int:
+    """A customer's balance in minor units, without a lock."""
+    row = await fetchrow(
+        source,
+        "ledger.balance",
+        "select balance from accounts where kind = 'customer' and owner = $1 and currency = $2",
+        str(customer_id),
+        currency,
+    )
+    return 0 if row is None else int(row["balance"])
+
+
+async def statement(
+    source: Source, ref: AccountRef, limit: int = 50, *, before: int | None = None
+) -> list[StatementLine]:
+    """An account's transfers, the newest first, at most `limit`; `before` is the last id of the page before."""
+    rows = await fetch(
+        source, "ledger.statement", _STATEMENT, ref.kind, ref.owner, ref.currency, limit, before
+    )
+    return [
+        StatementLine(
+            id=row["id"],
+            kind=row["kind"],
+            amount=row["amount"],
+            currency=row["currency"],
+            reference=row["reference"],
+            note=row["note"],
+            created_at=row["created_at"],
+        )
+        for row in rows
+    ]
+
+
+# Each side by its own index, so that a page costs a page however long the ledger is.
+_STATEMENT: Final = """
+with a as (select id from accounts where kind = $1 and owner = $2 and currency = $3),
+sides as (
+    (select l.*, -l.amount as signed from ledger l
+     where l.debit_id = (select id from a) and ($5::bigint is null or l.id < $5) order by l.id desc limit $4)
+    union all
+    (select l.*, l.amount as signed from ledger l
+     where l.credit_id = (select id from a) and ($5::bigint is null or l.id < $5) order by l.id desc limit $4)
+)
+select id, kind, signed as amount, currency, reference, note, created_at from sides order by id desc limit $4
+"""
+
+
+async def imbalance(source: Source) -> dict[str, int]:
+    """The sum over all accounts, by currency: zero for each, or the books are broken.
+
+    A pass over the whole ledger: for a worker at night and for an audit.
+    """
+    rows = await fetch(source, "ledger.imbalance", _IMBALANCE, deadline=_AUDIT_DEADLINE)
+    return {row["currency"]: int(row["total"]) for row in rows}
+
+
+# By the accounts' own currency, each side on its own: a row whose sides were in two currencies would show.
+_IMBALANCE: Final = """
+select currency, sum(amount) as total
+from (
+    select a.currency, l.amount from ledger l join accounts a on a.id = l.credit_id
+    union all
+    select a.currency, -l.amount from ledger l join accounts a on a.id = l.debit_id
+) sides
+group by currency order by currency
+"""
+
+
+async def balance_drift(
+    source: Source, limit: int = 100, *, after: int = 0, page: int = 10_000
+) -> list[Account]:
+    """Customers' accounts among the `page` after that id whose cached balance is not what the ledger says.
+
+    Each is returned with what the ledger says as its `balance`; at most `limit`.
+    """
+    rows = await fetch(source, "ledger.drift", _DRIFT, after, page, limit, deadline=_AUDIT_DEADLINE)
+    return [
+        Account(
+            row["id"],
+            AccountRef("customer", row["owner"], row["currency"], row["customer_id"]),
+            int(row["booked"]),
+        )
+        for row in rows
+    ]
+
+
+_DRIFT: Final = """
+select * from (
+    select a.id, a.owner, a.currency, a.customer_id, a.balance,
+           coalesce((select sum(l.amount) from ledger l where l.credit_id = a.id), 0)
+         - coalesce((select sum(l.amount) from ledger l where l.debit_id = a.id), 0) as booked
+    from (select * from accounts where kind = 'customer' and id > $1 order by id limit $2) a
+) judged
+where booked <> balance order by id limit $3
+"""
