@@ -1,0 +1,332 @@
+"""A bot for tests: PTB's real dispatcher, our real handlers and sender, a real database, and a Telegram that only writes down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+from telegram.request import BaseRequest
+
+from vpnd.bot.callbacks import Action, encode
+from vpnd.bot.dependencies import BotDependencies, customer_loader
+from vpnd.bot.handlers import register
+from vpnd.bot.qr import QrDrawer
+from vpnd.bot.texts import Texts
+from vpnd.config import Secret
+from vpnd.database.database import Database
+from vpnd.payments.cryptopay import CryptoPay
+from vpnd.runtime.held import refuse_if_held
+from vpnd.runtime.http import HttpUnavailable
+from vpnd.runtime.http_answers import HttpResponse
+from vpnd.shop.plans import OfferDraft, PlanDraft, apply_plans, offers_on_sale
+from vpnd.telegram.application import TrioApplication, build_application
+from vpnd.telegram.bot import TrioBot
+from vpnd.telegram.lanes import Lanes
+from vpnd.telegram.sender import LaneLimiter, Sender
+
+TOKEN = "123456:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+ANNA, BORIS = 1001, 1002
+INBOUND = {
+    "tag": "reality",
+    "protocol": "vless",
+    "transport": "tcp",
+    "security": "reality",
+    "host": "de.example.org",
+    "port": 443,
+    "sni": "www.example.com",
+    "flow": "xtls-rprx-vision",
+    "fingerprint": "chrome",
+    "public_key": "A" * 43,
+    "short_id": "0123abcd",
+    "spider_x": "/",
+}
+PLANS = [
+    PlanDraft(
+        "basic",
+        {"en": "Basic", "ru": "Базовый"},
+        (OfferDraft(30, {"RUB": 19900, "XTR": 150}), OfferDraft(90, {"RUB": 49900, "XTR": 400})),
+    ),
+    PlanDraft("plus", {"en": "Plus <b>", "ru": "Плюс"}, (OfferDraft(30, {"RUB": 34900, "XTR": 250}),)),
+]
+PNG = b"\x89PNG\r\n\x1a\nnot drawn in tests"
+
+
+@attrs.define
+class Call:
+    """One call of the Bot API as the server got it."""
+
+    method: str
+    parameters: dict[str, Any]
+    files: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What a person reads of it."""
+        return str(self.parameters.get("text") or self.parameters.get("caption") or "")
+
+    @property
+    def buttons(self) -> list[dict[str, Any]]:
+        """The buttons of its keyboard, row by row."""
+        keyboard = self.parameters.get("reply_markup") or {"inline_keyboard": []}
+        return [button for row in keyboard["inline_keyboard"] for button in row]
+
+    def data(self, part: str) -> str:
+        """The data of the button whose label contains `part`."""
+        return next(str(b["callback_data"]) for b in self.buttons if part in b["text"])
+
+
+class FakeTelegram(BaseRequest):
+    """Answers every method as Telegram would, keeps what was asked, and fails where a test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.failures: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        self._message_id = 100
+
+    @property
+    def read_timeout(self) -> float:
+        return 5.0
+
+    async def initialize(self) -> None:
+        pass
+
+    async def shutdown(self) -> None:
+        pass
+
+    async def do_request(
+        self, url: str, method: str, request_data: Any = None, *_: Any, **__: Any
+    ) -> tuple[int, bytes]:
+        refuse_if_held("a call of the Bot API")
+        name = url.rpartition("/")[2]
+        parameters = {} if request_data is None else dict(request_data.parameters)
+        files = (
+            tuple(request_data.multipart_data)
+            if request_data is not None and request_data.contains_files
+            else ()
+        )
+        if name != "getMe":
+            self.calls.append(Call(name, parameters, files))
+        if self.failures.get(name):
+            status, document = self.failures[name].pop(0)
+            return status, json.dumps({"ok": False, "error_code": status, **document}).encode()
+        return 200, json.dumps({"ok": True, "result": self._result(name, parameters)}).encode()
+
+    def _result(self, name: str, parameters: dict[str, Any]) -> Any:
+        if name == "getMe":
+            return {"id": 123456, "is_bot": True, "first_name": "Shop", "username": "shop_bot"}
+        if name.startswith(("send", "edit")):
+            self._message_id += 1
+            chat = {"id": parameters["chat_id"], "type": "private"}
+            return {"message_id": self._message_id, "date": 0, "chat": chat, "text": "x"}
+        return True
+
+    def fail(self, method: str, description: str, status: int = 400, **parameters: Any) -> None:
+        """Let the next call of `method` fail."""
+        document: dict[str, Any] = {"description": description}
+        if parameters:
+            document["parameters"] = parameters
+        self.failures.setdefault(method, []).append((status, document))
+
+    def taken(self) -> list[Call]:
+        """The calls since the last time, oldest first."""
+        calls, self.calls = self.calls, []
+        return calls
+
+
+class FakeCryptoPay:
+    """What CryptoPay asks over HTTP: makes invoices and says which are paid."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.invoices: dict[int, dict[str, Any]] = {}
+
+    async def request(
+        self, boundary: str, operation: str, *_: Any, json: dict[str, Any], **__: Any
+    ) -> HttpResponse:
+        refuse_if_held("HTTP")
+        if self.down:
+            raise HttpUnavailable(boundary, operation, "down")
+        if operation == "createInvoice":
+            number = 501 + len(self.invoices)
+            self.invoices[number] = {
+                "invoice_id": number,
+                "status": "active",
+                "bot_invoice_url": f"https://t.me/CryptoBot?start=IV{number}",
+                **{key: json[key] for key in ("currency_type", "fiat", "amount", "payload")},
+            }
+            return _answer(self.invoices[number])
+        asked = [int(number) for number in json["invoice_ids"].split(",")]
+        return _answer({"items": [self.invoices[number] for number in asked if number in self.invoices]})
+
+
+def _answer(result: Any) -> HttpResponse:
+    return HttpResponse(200, {}, json.dumps({"ok": True, "result": result}).encode())
+
+
+class FakeQr(QrDrawer):
+    """Draws at once, or fails at once."""
+
+    broken = False
+
+    async def draw(self, text: str) -> bytes | None:
+        refuse_if_held("drawing")
+        return None if self.broken else PNG
+
+
+@attrs.define
+class World:
+    """Everything a test plays with."""
+
+    db: Database
+    telegram: FakeTelegram
+    cryptopay: FakeCryptoPay
+    qr: FakeQr
+    application: TrioApplication
+    deps: BotDependencies
+    _update_id: int = 7000
+
+    def _envelope(self, kind: str, body: dict[str, Any], update_id: int | None) -> dict[str, Any]:
+        if update_id is None:
+            self._update_id += 1
+            update_id = self._update_id
+        return {"update_id": update_id, kind: body}
+
+    async def _play(self, payload: dict[str, Any]) -> list[Call]:
+        self.telegram.taken()
+        await self.application.dispatch(payload)
+        return self.telegram.taken()
+
+    async def say(
+        self, user: int, text: str, *, language: str = "en", chat: dict[str, Any] | None = None, **more: Any
+    ) -> list[Call]:
+        """A message of `user`; returns what the bot asked of Telegram for it."""
+        body = {
+            "message_id": 1,
+            "date": int(datetime.now(UTC).timestamp()),
+            "chat": chat or {"id": user, "type": "private"},
+            "from": person(user, language),
+            **more,
+        }
+        if text:
+            body["text"] = text
+            if text.startswith("/"):
+                length = len(text.split(maxsplit=1)[0])
+                body["entities"] = [{"type": "bot_command", "offset": 0, "length": length}]
+        return await self._play(self._envelope("message", body, None))
+
+    async def press(
+        self,
+        user: int,
+        what: Action | str,
+        *,
+        language: str = "en",
+        update_id: int | None = None,
+        message: dict[str, Any] | None = None,
+    ) -> list[Call]:
+        """A press of `user` on a button below a text of ours."""
+        pressed = {
+            "message_id": 50,
+            "date": 1,
+            "chat": {"id": user, "type": "private"},
+            "text": "an older screen",
+        }
+        body = {
+            "id": "77",
+            "from": person(user, language),
+            "chat_instance": "1",
+            "data": encode(what) if isinstance(what, Action) else what,
+            "message": pressed | (message or {}),
+        }
+        return await self._play(self._envelope("callback_query", body, update_id))
+
+    async def pre_checkout(self, user: int, payload: str, amount: int) -> list[Call]:
+        """Telegram's last question before Stars move."""
+        body = {
+            "id": "88",
+            "from": person(user, "en"),
+            "currency": "XTR",
+            "total_amount": amount,
+            "invoice_payload": payload,
+        }
+        return await self._play(self._envelope("pre_checkout_query", body, None))
+
+    async def paid(self, user: int, payload: str, amount: int, charge: str = "charge-1") -> list[Call]:
+        """Telegram's word that Stars were paid."""
+        payment = {
+            "currency": "XTR",
+            "total_amount": amount,
+            "invoice_payload": payload,
+            "telegram_payment_charge_id": charge,
+            "provider_payment_charge_id": "",
+        }
+        return await self.say(user, "", successful_payment=payment)
+
+    async def member(self, user: int, status: str) -> list[Call]:
+        """The bot was blocked (`kicked`) or unblocked (`member`)."""
+        bot = {"id": 123456, "is_bot": True, "first_name": "Shop", "username": "shop_bot"}
+        new = {"user": bot, "status": status} | ({"until_date": 0} if status == "kicked" else {})
+        body = {
+            "chat": {"id": user, "type": "private"},
+            "from": person(user, "en"),
+            "date": 1,
+            "old_chat_member": {"user": bot, "status": "member"},
+            "new_chat_member": new,
+        }
+        return await self._play(self._envelope("my_chat_member", body, None))
+
+    async def offer(self, plan: str, days: int) -> int:
+        """The id of an offer."""
+        offers = await offers_on_sale(self.db)
+        return next(offer.offer_id for offer in offers if (offer.plan_id, offer.days) == (plan, days))
+
+    async def sql(self, query: str, *args: object) -> list[Any]:
+        """Read the database."""
+        return list(await self.db.fetch("test", query, *args))
+
+    async def change(self, query: str, *args: object) -> None:
+        """Change the database behind the bot's back."""
+        async with self.db.transaction("test") as tx:
+            await tx.execute(query, *args)
+
+
+def person(user: int, language: str) -> dict[str, Any]:
+    """A Telegram user."""
+    return {
+        "id": user,
+        "is_bot": False,
+        "first_name": "Anna <3",
+        "username": f"u{user}",
+        "language_code": language,
+    }
+
+
+@asynccontextmanager
+async def open_world(db: Database, **changes: Any) -> AsyncIterator[World]:
+    """A bot on this database with two plans on sale and one node."""
+    await apply_plans(db, PLANS)
+    async with db.transaction("test") as tx:
+        await tx.execute(
+            "insert into nodes (name, inbounds) values ('de', $1::text::jsonb)", json.dumps([INBOUND])
+        )
+    telegram, cryptopay, qr = FakeTelegram(), FakeCryptoPay(), FakeQr()
+    lanes = Lanes(0, 0)
+    bot = TrioBot(TOKEN, "http://127.0.0.1", telegram, FakeTelegram(), LaneLimiter(lanes))
+    values: dict[str, Any] = {
+        "db": db,
+        "sender": Sender(bot, lanes),
+        "texts": Texts.load(),
+        "customers": customer_loader(db),
+        "qr": qr,
+        "cryptopay": CryptoPay(cryptopay, Secret("1:x")),  # type: ignore[arg-type]  # a fake of the one method used
+        "public_url": "https://vpn.example.org",
+        "support": "@support",
+    }
+    deps = BotDependencies(**(values | changes))
+    application = build_application(bot)
+    register(application, deps)
+    await application.initialize()
+    yield World(db, telegram, cryptopay, qr, application, deps)

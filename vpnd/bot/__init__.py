@@ -1,0 +1,1 @@
+"""What a person sees and presses: texts, screens, handlers and the notices that the outbox sends."""

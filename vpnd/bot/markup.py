@@ -1,0 +1,89 @@
+"""HTML as Telegram understands it: escaping of values, and a check of the texts that are written by hand.
+
+Telegram refuses a whole message for one wrong tag, so a text that was never checked is a customer who was never
+answered. The accepted tags and entities are those of the Bot API's "HTML style" section.
+"""
+
+from html import escape as _escape
+from html.parser import HTMLParser
+
+ALLOWED_TAGS = frozenset(
+    {
+        "b",
+        "strong",
+        "i",
+        "em",
+        "u",
+        "ins",
+        "s",
+        "strike",
+        "del",
+        "a",
+        "code",
+        "pre",
+        "blockquote",
+        "tg-spoiler",
+    }
+)
+ALLOWED_ENTITIES = frozenset({"lt", "gt", "amp", "quot"})
+
+
+class Markup(str):
+    """Text that is HTML already: `Texts.format` puts it in as it stands instead of escaping it."""
+
+    __slots__ = ()
+
+
+def escape(value: object) -> str:
+    """The value as text that Telegram shows letter for letter in HTML mode."""
+    return _escape(str(value), quote=True)
+
+
+def code(value: object) -> Markup:
+    """The value in a tap-to-copy `<code>` element."""
+    return Markup(f"<code>{escape(value)}</code>")
+
+
+class _Checker(HTMLParser):
+    """Collects what Telegram would refuse; it never raises."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=False)
+        self.open: list[str] = []
+        self.faults: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ALLOWED_TAGS:
+            self.faults.append(f"tag <{tag}> is unknown to Telegram")
+        if tag == "a" and not dict(attrs).get("href"):
+            self.faults.append("<a> without href")
+        if tag in self.open:
+            self.faults.append(f"<{tag}> inside <{tag}>")
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open[-1] != tag:
+            self.faults.append(f"</{tag}> closes nothing")
+        else:
+            self.open.pop()
+
+    def handle_entityref(self, name: str) -> None:
+        if name not in ALLOWED_ENTITIES:
+            self.faults.append(f"entity &{name}; is unknown to Telegram")
+
+    def handle_data(self, data: str) -> None:
+        # The parser hands over what it could not read as a tag or an entity: Telegram would refuse it.
+        for letter in "<>&":
+            if letter in data:
+                self.faults.append(f"a bare {letter!r}")
+
+
+def html_faults(text: str) -> list[str]:
+    """What Telegram would refuse in `text`, as sentences; empty when nothing.
+
+    A bare `>` is accepted by Telegram and refused here: it is nearly always a slip of the pen.
+    """
+    checker = _Checker()
+    checker.feed(text)
+    checker.close()
+    return [*checker.faults, *(f"<{tag}> is never closed" for tag in checker.open)]

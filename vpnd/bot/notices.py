@@ -1,0 +1,159 @@
+"""What leaves by the outbox: receipts, expiries, refunds, and what an admin must look at.
+
+A row says who, which text and with which values; the words, the link and the picture are made here, at the moment of
+sending. Telegram has no key that would make a repeated send harmless, so a message whose answer was lost may come
+twice: that is counted, and rather twice than never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from vpnd.bot.connect import connect_info
+from vpnd.bot.counters import perhaps_repeated_total
+from vpnd.bot.dependencies import BotDependencies
+from vpnd.bot.reading import held_by_id
+from vpnd.bot.screens import paid
+from vpnd.bot.screens.screen import Screen
+from vpnd.bot.screens.trouble import words
+from vpnd.bot.show import send
+from vpnd.bot.speech import Speech
+from vpnd.bot.visit import note_reachable
+from vpnd.database import outbox
+from vpnd.database.outbox_rows import BoundaryDown, Dead, Delivered, Delivery, Drop, OutboxItem, Retry
+from vpnd.database.scope import Transaction
+from vpnd.runtime.journal import get_journal
+from vpnd.shop.notices import MESSAGE, message_payload, order_key
+from vpnd.telegram.errors import (
+    Blocked,
+    Conflict,
+    Migrated,
+    Rejected,
+    RetryLater,
+    TelegramUnavailable,
+    Unauthorized,
+)
+from vpnd.telegram.sender import Lane
+
+log = get_journal("bot")
+
+#: Seconds until a token that is refused is tried again: only an operator can mend that.
+REFUSED_PAUSE: Final = 60.0
+_ALREADY_REFUNDED: Final = "CHARGE_ALREADY_REFUNDED"
+
+
+async def deliver_message(deps: BotDependencies, item: OutboxItem) -> Delivery:
+    """Send one row of kind "message". Database errors are raised; Telegram's become outcomes.
+
+    Somebody who blocked the bot is marked unreachable and his message dropped.
+    """
+    try:
+        chat_id = int(item.payload["chat_id"])
+        screen = await _render(deps, item.payload)
+    except (KeyError, ValueError, TypeError) as error:
+        return Dead(f"the payload cannot be rendered: {type(error).__name__}: {error}")
+    lane = _lane(item.lane)
+    try:
+        await send(deps.sender, lane, chat_id, screen, deps.qr)
+    except Blocked as error:
+        await note_reachable(deps, chat_id, False)
+        return Drop(f"unreachable: {error}")
+    except Exception as error:
+        outcome = outcome_of(error)
+        if outcome is None:
+            raise
+        return outcome
+    return Delivered()
+
+
+async def deliver_stars_refund(deps: BotDependencies, item: OutboxItem) -> Delivery:
+    """Give Stars back. Safe to repeat: Telegram refuses a second refund of a charge, which is as good as the first."""
+    try:
+        await deps.sender.call(
+            Lane.REPLY,
+            "refund_star_payment",
+            user_id=int(item.payload["telegram_id"]),
+            telegram_payment_charge_id=str(item.payload["charge_id"]),
+        )
+    except (KeyError, ValueError) as error:
+        return Dead(f"the payload cannot be read: {type(error).__name__}: {error}")
+    except Rejected as error:
+        return Delivered() if _ALREADY_REFUNDED in str(error).upper() else Dead(str(error))
+    except Exception as error:
+        outcome = outcome_of(error)
+        if outcome is None:
+            raise
+        return outcome
+    return Delivered()
+
+
+async def deliver_admin_alert(deps: BotDependencies, item: OutboxItem) -> Delivery:
+    """Turn an alert into one message for each admin, in one transaction; those leave like all others.
+
+    So an admin who cannot be reached keeps nobody else from hearing of it, and a repeat writes nothing twice.
+    """
+    if not deps.admins:
+        log.warning(
+            "bot.no_admins", message="something needs a human, and [telegram] admins is empty", key=item.key
+        )
+        return Drop("no admins are configured")
+
+    async def body(tx: Transaction) -> None:
+        known = await tx.fetch(
+            "select telegram_id, language from customers where telegram_id = any($1::bigint[]) limit 100",
+            list(deps.admins),
+        )
+        languages = {row["telegram_id"]: row["language"] for row in known}
+        for admin in deps.admins:
+            language = languages.get(admin, deps.texts.default)
+            payload = message_payload(admin, item.payload["template"], item.payload["args"], language)
+            await outbox.put(
+                tx, MESSAGE, f"{item.key}:{admin}", payload, lane="notice", order_key=order_key(admin)
+            )
+
+    await deps.db.run("bot.admin_alert", body)
+    return Delivered()
+
+
+def outcome_of(error: Exception) -> Delivery | None:
+    """What a failure of Telegram means for a row of the outbox; None for a failure that is not Telegram's."""
+    if isinstance(error, RetryLater):
+        return Retry(error.after, str(error))
+    if isinstance(error, TelegramUnavailable):
+        if error.maybe_sent:
+            perhaps_repeated_total.inc()
+        return BoundaryDown(None, str(error))
+    if isinstance(error, Unauthorized | Conflict):
+        return BoundaryDown(REFUSED_PAUSE, str(error))
+    if isinstance(error, Rejected | Migrated | Blocked):
+        return Dead(str(error))
+    return None
+
+
+def _lane(name: str) -> Lane:
+    return next((lane for lane in Lane if lane.label == name), Lane.NOTICE)
+
+
+async def _render(deps: BotDependencies, payload: Mapping[str, Any]) -> Screen:
+    """The words of a row.
+
+    Raises KeyError, ValueError or TypeError for values that are missing or of another kind than the template's.
+    """
+    language = str(payload.get("language"))
+    speech = Speech(deps.texts, language if language in deps.texts.languages else deps.texts.default)
+    template, args = str(payload["template"]), payload["args"]
+    if template == "receipt":
+        held = await held_by_id(deps.db, int(args["subscription_id"]))
+        if held is None:
+            return words(speech, "notice-unknown")
+        connect = await connect_info(deps.db, held.subscription, deps.public_url)
+        return paid.receipt(speech, args, held, connect)
+    render = paid.NOTICES.get(template)
+    if render is None:
+        # A newer version wrote it: the customer still hears that there is news.
+        log.warning(
+            "bot.template_unknown", message=f"there is no text for the notice {template!r}", template=template
+        )
+        return words(speech, "notice-unknown")
+    return render(speech, args)

@@ -1,0 +1,93 @@
+"""The customer's subscriptions: how they stand, their links, their QR codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from vpnd.bot.callbacks import Help, Home, OneSubscription, Periods, Plans, QrCode, Subscriptions
+from vpnd.bot.connect import ConnectInfo
+from vpnd.bot.markup import Markup, code
+from vpnd.bot.reading import Held
+from vpnd.bot.screens.screen import MAX_COPY, Button, Row, Screen, paragraphs
+from vpnd.bot.speech import Speech
+
+_LINKS_SHOWN = 3  # more would push the buttons off a phone's screen; the page carries them all
+
+
+def link_block(speech: Speech, connect: ConnectInfo, most: int = _LINKS_SHOWN) -> str | None:
+    """The page, else at most `most` links, each tap-to-copy; None when no node has told us where it is yet."""
+    shown = [connect.page_url] if connect.page_url else list(connect.links[:most])
+    if not shown:
+        return None
+    return speech.say("link-block", link=Markup("\n\n".join(code(link) for link in shown)))
+
+
+def copy_row(label: str, connect: ConnectInfo) -> Row:
+    """A button that copies the link, where Telegram allows one so long."""
+    best = connect.best
+    return (Button(label, copy=best),) if best is not None and len(best) <= MAX_COPY else ()
+
+
+def nothing(speech: Speech) -> Screen:
+    """No subscription yet."""
+    return Screen(
+        speech.say("subscription-none"),
+        ((Button(speech.label("button-buy"), Plans()),), (Button(speech.label("button-home"), Home()),)),
+    )
+
+
+def several(speech: Speech, held: Sequence[Held], now: datetime) -> Screen:
+    """One button a subscription."""
+    rows: list[Row] = []
+    for one in held:
+        label = speech.label(
+            "button-one-subscription",
+            title=one.title(speech.language),
+            state="active" if one.subscription.expires_at > now else "expired",
+            until=one.subscription.expires_at,
+        )
+        rows.append((Button(label, OneSubscription(one.subscription.id)),))
+    rows.append((Button(speech.label("button-home"), Home()),))
+    return Screen(speech.say("subscriptions"), tuple(rows))
+
+
+def one(speech: Speech, held: Held, connect: ConnectInfo, now: datetime, *, others: bool = False) -> Screen:
+    """One subscription: its state, its link while it is on, and what can be done with it."""
+    subscription = held.subscription
+    title, until = held.title(speech.language), subscription.expires_at
+    renew = (Button(speech.label("button-renew"), Periods(subscription.plan_id, subscription.id)),)
+    back = Button(
+        speech.label("button-back" if others else "button-home"), Subscriptions() if others else Home()
+    )
+    if not subscription.active or until <= now:
+        return Screen(speech.say("subscription-expired", title=title, until=until), (renew, (back,)))
+    if subscription.activated_at is None:
+        head = speech.say("subscription-starting", title=title, until=until)
+    else:
+        head = speech.say("subscription-active", title=title, until=until, left=speech.left(until, now))
+    link = link_block(speech, connect)
+    rows: list[Row] = []
+    if link is not None:
+        rows.append(copy_row(speech.label("button-copy"), connect))
+        rows.append(
+            (
+                Button(speech.label("button-qr"), QrCode(subscription.id)),
+                Button(speech.label("button-how-to-connect"), Help()),
+            )
+        )
+    rows += [renew, (back,)]
+    return Screen(paragraphs(head, link or speech.say("subscription-no-server")), tuple(rows))
+
+
+def qr_code(speech: Speech, held: Held, connect: ConnectInfo) -> Screen:
+    """The link as a picture, in a message of its own."""
+    back = (Button(speech.label("button-subscription"), OneSubscription(held.subscription.id)),)
+    caption = speech.say("qr-caption", title=held.title(speech.language))
+    return Screen(caption, (back,), qr=connect.best)
+
+
+def qr_failed(speech: Speech, held: Held, connect: ConnectInfo) -> Screen:
+    """The link in words, when it could not be drawn."""
+    back = (Button(speech.label("button-subscription"), OneSubscription(held.subscription.id)),)
+    return Screen(paragraphs(speech.say("qr-unavailable"), link_block(speech, connect)), (back,))

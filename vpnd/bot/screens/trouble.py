@@ -1,0 +1,25 @@
+"""What went wrong, said kindly, and always with a way on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vpnd.bot.callbacks import Home, Plans
+from vpnd.bot.screens.screen import Button, Screen
+from vpnd.bot.speech import Speech
+
+#: What can be said without knowing anything: text keys that take no values.
+WORDS: Final = ("stale", "not-yours", "trouble", "unknown-text", "repair", "notice-unknown")
+
+
+def words(speech: Speech, key: str) -> Screen:
+    """One of `WORDS`, with the way back to the menu."""
+    return Screen(speech.say(key), ((Button(speech.label("button-home"), Home()),),))
+
+
+def not_on_sale(speech: Speech) -> Screen:
+    """The offer is gone or its price has changed: here is what there is now."""
+    return Screen(
+        speech.say("not-on-sale"),
+        ((Button(speech.label("button-buy"), Plans()),), (Button(speech.label("button-home"), Home()),)),
+    )

@@ -1,0 +1,100 @@
+"""Puts a screen in front of somebody: by changing the message that was pressed, or by a new one.
+
+A conversation by buttons stays in one message. Where Telegram cannot change it (a picture, a message that is too old, one
+that was deleted) a new one is sent, so a press always has a visible answer.
+"""
+
+from __future__ import annotations
+
+from html import unescape
+from re import compile as pattern
+from typing import Any, Final
+
+from telegram import InputFile, LinkPreviewOptions, Message
+from telegram.constants import ParseMode
+
+from vpnd.bot.qr import QrDrawer
+from vpnd.bot.screens.screen import MAX_CAPTION, Screen
+from vpnd.runtime.journal import get_journal
+from vpnd.telegram.errors import NotModified, Rejected
+from vpnd.telegram.sender import Lane, Sender
+
+log = get_journal("bot")
+
+_TAG: Final = pattern(r"<[^>]*>")
+_NO_PREVIEW: Final = LinkPreviewOptions(is_disabled=True)
+
+
+def visible_length(html: str) -> int:
+    """How long Telegram finds a text after reading its HTML, in UTF-16 units: never less than it counts."""
+    return len(unescape(_TAG.sub("", html)).encode("utf-16-le")) // 2
+
+
+async def send(sender: Sender, lane: Lane, chat_id: int, screen: Screen, qr: QrDrawer | None) -> None:
+    """Send a screen as one new message, with its picture if it has one that fits and can be drawn.
+
+    Raises `vpnd.telegram.errors.TelegramError`.
+    """
+    common: dict[str, Any] = {
+        "chat_id": chat_id,
+        "parse_mode": ParseMode.HTML,
+        "reply_markup": screen.keyboard(),
+    }
+    if screen.qr is not None and qr is not None and visible_length(screen.text) <= MAX_CAPTION:
+        png = await qr.draw(screen.qr)
+        if png is not None and await _send_picture(sender, lane, png, screen.text, common):
+            return
+    await sender.call(lane, "send_message", text=screen.text, link_preview_options=_NO_PREVIEW, **common)
+
+
+async def _send_picture(sender: Sender, lane: Lane, png: bytes, caption: str, common: dict[str, Any]) -> bool:
+    """Send a picture with its text; False where Telegram refuses it, for the words are what matters."""
+    try:
+        await sender.call(
+            lane, "send_photo", photo=InputFile(png, filename="link.png"), caption=caption, **common
+        )
+    except Rejected as error:
+        log.warning("bot.picture_refused", message=f"a picture was refused, its text goes alone: {error}")
+        return False
+    return True
+
+
+def can_be_edited(message: object) -> bool:
+    """Whether this is a message whose text we may still change: accessible, and not a picture or an invoice."""
+    return isinstance(message, Message) and message.text is not None
+
+
+async def replace(sender: Sender, message: object, chat_id: int, screen: Screen, qr: QrDrawer | None) -> None:
+    """Show a screen in place of `message`, or as a new message where that is impossible.
+
+    Raises `vpnd.telegram.errors.TelegramError`.
+    """
+    edited = (
+        screen.qr is None
+        and isinstance(message, Message)
+        and can_be_edited(message)
+        and await _edit(sender, chat_id, message.message_id, screen)
+    )
+    if not edited:
+        await send(sender, Lane.REPLY, chat_id, screen, qr)
+
+
+async def _edit(sender: Sender, chat_id: int, message_id: int, screen: Screen) -> bool:
+    """Change a message; False where that is impossible. A second tap, which changes nothing, counts as done."""
+    try:
+        await sender.call(
+            Lane.REPLY,
+            "edit_message_text",
+            text=screen.text,
+            chat_id=chat_id,
+            message_id=message_id,
+            parse_mode=ParseMode.HTML,
+            reply_markup=screen.keyboard(),
+            link_preview_options=_NO_PREVIEW,
+        )
+    except NotModified:
+        return True
+    except Rejected as error:
+        log.debug("bot.edit_refused", message=f"a message could not be changed, a new one is sent: {error}")
+        return False
+    return True

@@ -1,0 +1,47 @@
+"""One person's language, in hand: what a screen needs to say anything."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from attrs import frozen
+
+from vpnd.bot.texts import Texts
+from vpnd.shop.money import Money
+
+_HOURS_BELOW: Final = timedelta(hours=48)  # less than that is told in hours
+
+
+@frozen
+class Speech:
+    """Texts in one language."""
+
+    texts: Texts
+    language: str
+
+    def say(self, key: str, /, **values: Any) -> str:
+        """A text as Telegram HTML; values are escaped."""
+        return self.texts.format(self.language, key, **values)
+
+    def label(self, key: str, /, **values: Any) -> str:
+        """A text where there is no HTML: a button, an alert, an invoice."""
+        return self.texts.plain(self.language, key, **values)
+
+    def price(self, money: Money) -> str:
+        """A price as this language writes it."""
+        return self.texts.money(self.language, money)
+
+    def period(self, days: int) -> str:
+        """A length of time as people buy it: 30 days are a month, 365 a year."""
+        for unit, length in (("years", 365), ("months", 30)):
+            if days >= length and days % length == 0:
+                return self.label(f"period-{unit}", count=days // length)
+        return self.label("period-days", count=days)
+
+    def left(self, until: datetime, now: datetime) -> str:
+        """The time from `now` to `until`: days, and hours when it is short."""
+        rest = max(until - now, timedelta())
+        if rest < _HOURS_BELOW:
+            return self.label("left-hours", count=int(rest / timedelta(hours=1)))
+        return self.label("period-days", count=round(rest / timedelta(days=1)))

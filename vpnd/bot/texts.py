@@ -1,0 +1,271 @@
+"""Everything the bot says, in the languages of the people it says it to.
+
+The texts are Fluent files in `locales/`, one a language, with the plural rules and number formats of that language. A
+text can never break a handler: a language we don't have, a message a translation lacks or a value that was not given
+fall back (the language asked for, then English, then the key itself) and are counted, and `check_locales` proves
+beforehand that none of it should happen.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from html import unescape
+from importlib.resources import files
+from itertools import product
+from typing import Any, Final
+
+import attrs
+from fluent.runtime import FluentBundle, FluentResource
+from fluent.runtime.types import FluentNumber, fluent_number
+from fluent.syntax import FluentParser, ast
+
+from vpnd.bot.counters import text_fallbacks_total
+from vpnd.bot.markup import Markup, escape, html_faults
+from vpnd.runtime.journal import get_journal
+from vpnd.shop.money import EXPONENTS, Money
+
+log = get_journal("bot")
+
+FALLBACK: Final = "en"
+LANGUAGES: Final = ("en", "ru")  # the languages there is a file for
+
+# Telegram's limits, in characters, of what is shown elsewhere than in a message. Keys with these beginnings are plain
+# text, not HTML.
+PLAIN_LIMITS: Final = {
+    "button-": 40,  # ours: a longer label is cut off on a phone
+    "alert-": 200,
+    "command-": 256,
+    "invoice-title": 32,
+    "invoice-description": 255,
+}
+_MAX_TEXT: Final = 4096
+_TOLD_LIMIT: Final = 500
+
+
+def read_locale(language: str) -> str:
+    """The Fluent source of one language that comes with the package."""
+    return (files("vpnd.bot") / "locales" / f"{language}.ftl").read_text(encoding="utf-8")
+
+
+@attrs.define
+class Texts:
+    """Texts of several languages. Reading is pure and quick; build it with `Texts.load`."""
+
+    languages: tuple[str, ...]
+    _bundles: dict[str, FluentBundle]
+    _told: set[tuple[str, str]] = attrs.field(
+        factory=set
+    )  # a gap is counted each time and written to the journal once
+
+    @classmethod
+    def load(
+        cls, languages: Sequence[str] = LANGUAGES, *, sources: Mapping[str, str] | None = None
+    ) -> "Texts":
+        """Read the files of `languages`; the first one is for those whose own language is not among them.
+
+        `sources` (language to Fluent text) replaces the package's files. Reads files: call it in a thread or at start.
+        """
+        bundles: dict[str, FluentBundle] = {}
+        for language in dict.fromkeys([*languages, FALLBACK]):
+            if sources is None and language not in LANGUAGES:
+                continue
+            source = read_locale(language) if sources is None else sources.get(language, "")
+            # Isolation marks are for mixed writing directions; in a message they are invisible letters that get copied along.
+            bundle = FluentBundle([language], use_isolating=False)
+            bundle.add_resource(FluentResource(source))
+            bundles[language] = bundle
+        kept = tuple(language for language in languages if language in bundles) or (FALLBACK,)
+        return cls(kept, bundles)
+
+    @property
+    def default(self) -> str:
+        """The language for those who speak none of ours: the first of the shop's."""
+        return self.languages[0]
+
+    def pick(self, code: str | None) -> str:
+        """Our language for Telegram's `language_code` ("ru", "pt-br", None)."""
+        primary = (code or "").replace("_", "-").split("-")[0].lower()
+        return primary if primary in self.languages else self.default
+
+    def format(self, language: str, key: str, /, **values: Any) -> str:
+        """The text `key` as Telegram HTML. Values are escaped, unless they are `Markup`.
+
+        A `datetime` becomes a date, a `Money` a price, as the language writes them; an `int` chooses the plural form.
+        Never raises: see the module's words on fallbacks.
+        """
+        return self._format(language, key, values, html=True)
+
+    def plain(self, language: str, key: str, /, **values: Any) -> str:
+        """The text `key` where Telegram knows no HTML: buttons, alerts, commands, invoices."""
+        return self._format(language, key, values, html=False)
+
+    def _format(self, language: str, key: str, values: Mapping[str, Any], *, html: bool) -> str:
+        for candidate in dict.fromkeys([language, FALLBACK]):
+            bundle = self._bundles.get(candidate)
+            if bundle is None:
+                self._missed("language", language, key)
+                continue
+            if not bundle.has_message(key):
+                self._missed("message", candidate, key)
+                continue
+            pattern = bundle.get_message(key).value
+            if pattern is None:
+                self._missed("message", candidate, key)
+                continue
+            prepared = {name: self._prepare(candidate, value, html=html) for name, value in values.items()}
+            text, errors = bundle.format_pattern(pattern, prepared)
+            if errors:
+                self._missed("placeholder", candidate, key)
+                if candidate != FALLBACK:
+                    continue
+            return text if isinstance(text, str) else key
+        return key
+
+    def _prepare(self, language: str, value: Any, *, html: bool) -> Any:
+        """A value as Fluent takes it: numbers and dates keep their type, all else is text."""
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, int | FluentNumber):
+            return value
+        if isinstance(value, datetime):
+            return self.date(language, value)
+        if isinstance(value, Money):
+            return self.money(language, value)
+        if isinstance(value, Markup):
+            return str(value)
+        return escape(value) if html else str(value)
+
+    def date(self, language: str, moment: datetime) -> str:
+        """A day in UTC: `23 November 2026`."""
+        # The day and the year are words here: as numbers they would get separators, 2,026.
+        day = moment.astimezone(UTC)
+        return self.plain(language, "date", day=str(day.day), month=day.month, year=str(day.year))
+
+    def money(self, language: str, money: Money) -> str:
+        """A price: `1,490 ₽` in English, `1 490 ₽` in Russian; whole amounts without cents."""
+        exponent = EXPONENTS.get(money.currency, 2)
+        amount = Decimal(money.amount).scaleb(-exponent)
+        whole = amount == amount.to_integral_value()
+        # Two places at least when there are any: 1.50 and not 1.5; more only where the currency has them.
+        number = fluent_number(
+            amount, minimumFractionDigits=0 if whole else min(2, exponent), maximumFractionDigits=exponent
+        )
+        key = f"money-{money.currency.lower()}"
+        bundle = self._bundles.get(language) or self._bundles[FALLBACK]
+        if not bundle.has_message(key):
+            key = "money-other"
+        return self._format(language, key, {"amount": number, "currency": money.currency}, html=False)
+
+    def _missed(self, reason: str, language: str, key: str) -> None:
+        text_fallbacks_total.labels(reason).inc()
+        if (language, key) in self._told or len(self._told) >= _TOLD_LIMIT:
+            return
+        self._told.add((language, key))
+        log.warning(
+            "text.missing",
+            message=f"the text {key!r} fell back in {language!r}: {reason}",
+            key=key,
+            language=language,
+            reason=reason,
+        )
+
+
+# ---------------------------------------------------------------------------------------------- the check of the files
+
+
+def _expand(element: Any) -> Iterator[str]:
+    """Every text a pattern can become, each placeholder shown as `x`: one for each way through its choices."""
+    if isinstance(element, ast.Pattern):
+        for parts in product(*(list(_expand(part)) for part in element.elements)):
+            yield "".join(parts)
+    elif isinstance(element, ast.TextElement):
+        yield element.value
+    elif isinstance(element, ast.Placeable):
+        yield from _expand(element.expression)
+    elif isinstance(element, ast.SelectExpression):
+        for variant in element.variants:
+            yield from _expand(variant.value)
+    elif isinstance(element, ast.StringLiteral):
+        yield str(element.parse()["value"])
+    else:
+        yield "x"
+
+
+def _variables(node: Any) -> set[str]:
+    """The names of the values a pattern takes."""
+    found: set[str] = set()
+
+    def walk(part: Any) -> None:
+        if isinstance(part, ast.VariableReference):
+            found.add(part.id.name)
+        if isinstance(part, ast.BaseNode):
+            for value in vars(part).values():
+                walk(value)
+        elif isinstance(part, list):
+            for value in part:
+                walk(value)
+
+    walk(node)
+    return found
+
+
+def _limit_of(key: str) -> int | None:
+    return next((limit for start, limit in PLAIN_LIMITS.items() if key.startswith(start)), None)
+
+
+def _faults_of(key: str, pattern: Any) -> Iterator[str]:
+    limit = _limit_of(key)
+    for text in _expand(pattern):
+        if limit is None:
+            yield from html_faults(text)
+            if len(unescape(text)) > _MAX_TEXT:
+                yield f"is longer than {_MAX_TEXT} characters"
+        else:
+            if "<" in text or "&lt;" in text or "&amp;" in text:
+                yield "is plain text, but contains HTML"
+            if len(text) > limit:
+                yield f"is longer than {limit} characters: {text!r}"
+
+
+def _messages(language: str, source: str, faults: list[str]) -> dict[str, Any]:
+    """The patterns of one file by key; what cannot be read is added to `faults`."""
+    patterns: dict[str, Any] = {}
+    for entry in FluentParser().parse(source).body:
+        if isinstance(entry, ast.Junk):
+            faults.append(f"{language}: cannot be read: {(entry.content or '').strip().splitlines()[0]!r}")
+        elif isinstance(entry, ast.Message):
+            if entry.id.name in patterns:
+                faults.append(f"{language}: {entry.id.name} is there twice")
+            patterns[entry.id.name] = entry.value
+    return patterns
+
+
+def check_locales(sources: Mapping[str, str] | None = None) -> list[str]:
+    """What is wrong with the languages' files, one sentence each; empty when nothing.
+
+    Every language has the same keys, each with the same placeholders; each way through the plurals is HTML that
+    Telegram accepts, or plain text of a length it accepts where it knows no HTML. `sources` (language to Fluent text)
+    replaces the package's files.
+    """
+    if sources is None:
+        sources = {language: read_locale(language) for language in LANGUAGES}
+    faults: list[str] = []
+    read = {language: _messages(language, source, faults) for language, source in sources.items()}
+    every_key = sorted({key for patterns in read.values() for key in patterns})
+    for key in every_key:
+        names = {
+            language: _variables(patterns[key]) for language, patterns in read.items() if key in patterns
+        }
+        faults.extend(f"{language}: {key} is missing" for language in read if language not in names)
+        every_name = set().union(*names.values())
+        for language, own in names.items():
+            faults.extend(f"{language}: {key} does not use ${name}" for name in sorted(every_name - own))
+            faults.extend(
+                f"{language}: {key} {fault}" for fault in dict.fromkeys(_faults_of(key, read[language][key]))
+            )
+    return faults
+
+
+def keys() -> set[str]:
+    """The keys of the English file: what code may ask for."""
+    return set(_messages(FALLBACK, read_locale(FALLBACK), []))

@@ -1,0 +1,101 @@
+"""The bot: PTB's methods and types, on trio.
+
+PTB's `Bot.initialize()` and `shutdown()` gather asyncio tasks, which is all that keeps a bot from running on trio.
+Both are replaced here; the two private flags they set are guarded by a test, since PTB may rename them at will.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import telegram.error as ptb
+from telegram.ext import BaseRateLimiter, ExtBot
+from telegram.request import BaseRequest
+
+from vpnd.telegram.errors import translate
+
+__all__ = ["TrioBot"]
+
+
+class TrioBot(ExtBot[Any]):
+    """A bot whose every method runs on trio and raises `vpnd.telegram.errors`.
+
+    Args:
+        token: the bot's token; it is in every URL and nowhere else.
+        api_base: `https://api.telegram.org` or the sandbox's address, without `/bot`.
+        request: transport of all methods but getUpdates.
+        updates_request: transport of getUpdates, whose one connection waits for most of its life.
+        limiter: what a call passes through on its way out.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        token: str,
+        api_base: str,
+        request: BaseRequest,
+        updates_request: BaseRequest,
+        limiter: BaseRateLimiter[Any] | None = None,
+    ) -> None:
+        base = api_base.rstrip("/")
+        super().__init__(
+            token=token,
+            base_url=f"{base}/bot",
+            base_file_url=f"{base}/file/bot",
+            request=request,
+            get_updates_request=updates_request,
+            rate_limiter=limiter,
+        )
+
+    def __repr__(self) -> str:
+        """Say who this is without PTB's habit of printing the token."""
+        return f"<TrioBot {self._bot_user.username if self._bot_user else 'not identified'}>"
+
+    @property
+    def identified(self) -> bool:
+        """True once Telegram has told who the bot is; commands addressed to it by name need that."""
+        return self._bot_initialized
+
+    async def initialize(self) -> None:
+        """Ask Telegram who we are. Calling it again after a failure, or a success, does no harm.
+
+        Raises:
+            Unauthorized: the token is refused.
+            TelegramError: it could not be asked.
+        """
+        if self._bot_initialized:
+            return
+        for request in self._request:
+            await request.initialize()
+        self._requests_initialized = True
+        await self.get_me()
+        self._bot_initialized = True
+
+    async def shutdown(self) -> None:
+        """Close the idle connections. Calls in flight keep theirs and close them when they end."""
+        for request in self._request:
+            await request.shutdown()
+        self._requests_initialized = False
+        self._bot_initialized = False
+
+    async def call(
+        self, method: str, parameters: dict[str, Any] | None = None, *, timeout: float = 10.0
+    ) -> Any:
+        """Call a Bot API method by its own name and return the plain JSON result, no objects built.
+
+        Args:
+            method: for instance "getUpdates".
+            parameters: by their Bot API names.
+            timeout: seconds from the end of the request to the end of the answer.
+
+        Raises:
+            TelegramError: see `vpnd.telegram.errors`.
+        """
+        return await self._post(method, dict(parameters or {}), read_timeout=timeout)
+
+    async def _do_post(self, endpoint: str, data: dict[str, Any], **timeouts: Any) -> Any:
+        try:
+            return await super()._do_post(endpoint, data, **timeouts)
+        except ptb.TelegramError as error:
+            raise translate(error, endpoint) from None

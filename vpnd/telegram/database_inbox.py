@@ -1,0 +1,66 @@
+"""The inbox in the database, as `vpnd.telegram.store.InboxStore`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import trio
+
+from vpnd.database import inbox
+from vpnd.database.database import Database
+from vpnd.database.errors import DatabaseError
+from vpnd.telegram.store import Backlog
+from vpnd.telegram.update import StoredUpdate
+
+__all__ = ["DatabaseInbox"]
+
+
+class DatabaseInbox:
+    """The table `inbox`."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._finisher = inbox.Finisher(db)
+
+    async def store(self, updates: Sequence[StoredUpdate]) -> set[int]:
+        """Store all in one statement; return the ids that were not there before."""
+        return await inbox.store(
+            self._db,
+            [inbox.NewUpdate(u.update_id, u.queue_key, u.kind, u.payload, u.carries_money) for u in updates],
+        )
+
+    async def finish(self, outcomes: Sequence[tuple[int, str]]) -> None:
+        """Mark updates as ended; all that are given at once are joined into one commit."""
+        failures: list[DatabaseError] = []
+
+        async def finish_one(update_id: int, outcome: str) -> None:
+            try:
+                await self._finisher.done(update_id, cast("inbox.Outcome", outcome))
+            except DatabaseError as error:
+                failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for update_id, outcome in outcomes:
+                nursery.start_soon(finish_one, update_id, outcome)
+        if failures:
+            raise failures[0]
+
+    async def unfinished(self, after: int, limit: int) -> Sequence[StoredUpdate]:
+        """Return unfinished updates with an id above `after`, in order."""
+        return [_ours(row) for row in await inbox.unfinished(self._db, limit=limit, after=after)]
+
+    async def of_queue(self, queue_key: int, after: int, limit: int) -> Sequence[StoredUpdate]:
+        """Return one queue's unfinished updates with an id above `after`, in order."""
+        return [_ours(row) for row in await inbox.of_queue(self._db, queue_key, limit=limit, after=after)]
+
+    async def backlog(self) -> Backlog:
+        """Measure what is not finished."""
+        found = await inbox.statistics(self._db)
+        return Backlog(found.pending, found.oldest_age)
+
+
+def _ours(row: inbox.StoredUpdate) -> StoredUpdate:
+    return StoredUpdate(
+        row.update_id, row.queue_key, row.kind, row.carries_money, row.payload, row.received_at
+    )

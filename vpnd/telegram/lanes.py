@@ -1,0 +1,339 @@
+"""Who may send next: Telegram's limits shared out between four lanes.
+
+A message needs a token of the whole bot (30 a second) and one of its chat (1 a second, bursts of 5; 20 a minute in a group).
+Replies go before receipts, those before notices, and a broadcast takes what is left. Three choices make that work:
+
+* The whole bot's limit is a rolling window, so it holds for *any* second and not only on average. It is kept a little
+  wider than a second, because calls that leave evenly do not arrive evenly.
+* Notices and broadcasts leave at an even pace, never as a burst. So while a broadcast runs at full rate, the next
+  token is never further away than one pace (34 ms), and a reply takes it.
+* A waiting call waits at its *chat*. A chat whose own tokens are spent is parked until it has one again, so it holds up
+  nobody else, and messages of one lane keep their order within a chat.
+
+Telegram's 429 does not say whether the chat or the bot as a whole was too fast. A chat that had sent a lot is blamed itself;
+otherwise the whole bot's window shrinks by one and grows back by one every ten seconds. Other programs may use the same token.
+Refusals of several chats in a row, with no success between, stop every call for as long as Telegram asked.
+
+Nothing waits in the usual case: `take()` with tokens at hand returns at once, without a turn of the loop.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+from itertools import count
+from typing import Final, NoReturn
+
+import attrs
+import trio
+
+from vpnd.runtime import metrics
+from vpnd.telegram.buckets import Bucket, RollingWindow
+from vpnd.telegram.errors import RetryLater
+
+__all__ = ["Lane", "Lanes", "LanesStatistics"]
+
+CHAT_BURST: Final = 5
+GROUP_PER_MINUTE: Final = 20
+#: A call that cannot get its token within this many seconds is told so instead of waiting.
+LONGEST_WAIT: Final = 30.0
+#: How much wider than a second the rolling window is, for the unevenness of the way to Telegram.
+MARGIN: Final = 0.015
+MOST_CHATS: Final = 20_000
+#: Seconds without a refusal after which the learned limit is tried one higher.
+RAISE_AFTER: Final = 10.0
+#: Refusals of different chats in a row that stop the whole bot.
+REFUSALS_IN_ROW: Final = 3
+
+
+class Lane(enum.IntEnum):
+    """What a message is, in the order of who goes first."""
+
+    REPLY = 0
+    RECEIPT = 1
+    NOTICE = 2
+    BROADCAST = 3
+
+    @property
+    def label(self) -> str:
+        """The lane's name in metrics and in the outbox."""
+        return self.name.lower()
+
+
+@attrs.frozen
+class LanesStatistics:
+    """A picture of the lanes: calls that wait, by lane; the bot's present limit a window; chats remembered; the seconds
+    for which every call is stopped; and how many tokens were given and refusals (429) met since the start."""
+
+    waiting: dict[str, int]
+    limit: int | None
+    chats: int
+    paused_for: float
+    granted: int
+    refused: int
+
+
+@attrs.define(eq=False)
+class _Waiter:
+    lane: Lane
+    count: int
+    granted: trio.Event = attrs.Factory(trio.Event)
+    gone: bool = False
+
+
+@attrs.define(eq=False)
+class _Chat:
+    bucket: Bucket
+    window: RollingWindow | None
+    blocked_until: float = 0.0
+    parked: bool = False
+    waiting: list[tuple[Lane, int, _Waiter]] = attrs.Factory(list)
+
+    def free_at(self, tokens: int) -> float:
+        at = max(self.blocked_until, self.bucket.free_at(tokens))
+        return at if self.window is None else max(at, self.window.free_at(tokens))
+
+    def take(self, now: float, tokens: int) -> None:
+        self.bucket.take(now, tokens)
+        if self.window is not None:
+            self.window.take(now, tokens)
+
+    def is_idle(self, now: float) -> bool:
+        return (
+            not self.waiting
+            and self.blocked_until <= now
+            and self.bucket.is_idle(now)
+            and (self.window is None or self.window.is_idle(now))
+        )
+
+    def head(self) -> tuple[Lane, int, _Waiter] | None:
+        while self.waiting and self.waiting[0][2].gone:
+            heapq.heappop(self.waiting)
+        return self.waiting[0] if self.waiting else None
+
+
+class Lanes:
+    """Gives out the tokens that new messages need.
+
+    Args:
+        per_second: new messages a second in all; 0 lifts the limit.
+        per_chat: new messages a second to one chat; 0 lifts the limits of chats and groups.
+
+    `run()` must be running for calls that have to wait; those that need not wait get by without.
+    """
+
+    def __init__(self, per_second: float, per_chat: float) -> None:
+        self._per_chat = per_chat
+        self._window: RollingWindow | None = None
+        if per_second > 0:
+            limit = max(1, int(per_second))
+            self._window = RollingWindow(limit, limit / per_second * (1 + MARGIN))
+        self._next_slow = 0.0
+        self._paused_until = 0.0
+        self._raise_at = 0.0
+        self._refused_in_row: list[int | str | None] = []
+        self._chats: dict[int | str | None, _Chat] = {}
+        self._ready: list[tuple[Lane, int, _Chat]] = []
+        self._parked: list[tuple[float, int, _Chat]] = []
+        self._numbers = count()
+        self._waiting = dict.fromkeys(Lane, 0)
+        self._waiting_total = 0
+        self._alarm = trio.Event()
+        self._alarm_at = float("inf")
+        self._granted = 0
+        self._refused = 0
+
+    def statistics(self) -> LanesStatistics:
+        """Return a picture of the present state."""
+        return LanesStatistics(
+            waiting={lane.label: number for lane, number in self._waiting.items()},
+            limit=self._window.limit if self._window else None,
+            chats=len(self._chats),
+            paused_for=max(0.0, self._paused_until - trio.current_time()),
+            granted=self._granted,
+            refused=self._refused,
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Wake waiting calls when their time comes, until cancelled."""
+        task_status.started()
+        while True:
+            self._alarm_at = self._serve(trio.current_time())
+            self._alarm = trio.Event()
+            with trio.move_on_at(self._alarm_at):
+                await self._alarm.wait()
+
+    async def take(self, lane: Lane, chat_id: int | str | None, tokens: int = 1, *, method: str = "") -> None:
+        """Return when `tokens` new messages may be sent to `chat_id`.
+
+        Raises:
+            RetryLater: it is known now that it would take longer than `LONGEST_WAIT`, or than the caller's deadline.
+
+        A call that is cancelled while it waits leaves no trace.
+        """
+        now = trio.current_time()
+        chat = self._chat(chat_id, now)
+        at = max(self._gate_at(lane, tokens), chat.free_at(tokens))
+        if at <= now and not self._waiting_total:
+            self._grant(chat, lane, tokens, now)
+            return
+        if at > now:
+            self._refuse_if_too_late(at, now, method)
+        waiter = _Waiter(lane, tokens)
+        number = next(self._numbers)
+        heapq.heappush(chat.waiting, (lane, number, waiter))
+        if not chat.parked and chat.waiting[0][2] is waiter:
+            heapq.heappush(self._ready, (lane, number, chat))
+        self._count_waiting(lane, 1)
+        self._wake_by(self._serve(now))
+        if waiter.granted.is_set():
+            return
+        try:
+            await waiter.granted.wait()
+        except BaseException:
+            if not waiter.granted.is_set():
+                waiter.gone = True
+                self._count_waiting(lane, -1)
+                self._requeue(chat)
+                self._wake_by(self._serve(trio.current_time()))
+            raise
+
+    async def pass_unmetered(self, chat_id: int | str | None, *, method: str = "") -> None:
+        """Return when a call that makes no new message may go: at once, unless a 429 is in force.
+
+        Raises:
+            RetryLater: see `take`.
+        """
+        while True:
+            chat = self._chats.get(chat_id) if chat_id is not None else None
+            at = max(self._paused_until, chat.blocked_until if chat else 0.0)
+            now = trio.current_time()
+            if at <= now:
+                return
+            self._refuse_if_too_late(at, now, method)
+            await trio.sleep_until(at)
+
+    def refused(self, chat_id: int | str | None, after: float) -> None:
+        """Learn from a 429: `after` is what Telegram asked to wait, in seconds."""
+        now = trio.current_time()
+        self._refused += 1
+        metrics.telegram_retry_after_seconds.set(after)
+        chat = self._chat(chat_id, now)
+        chat_was_fast = chat_id is not None and chat.bucket.full_at - now > CHAT_BURST / 2 / max(
+            self._per_chat, 0.1
+        )
+        if chat_id is not None:
+            chat.blocked_until = max(chat.blocked_until, now + after)
+        if chat_id not in self._refused_in_row:
+            self._refused_in_row.append(chat_id)
+        if chat_id is None or len(self._refused_in_row) >= REFUSALS_IN_ROW:
+            self._paused_until = max(self._paused_until, now + after)
+            self._refused_in_row.clear()
+        if self._window is not None and not chat_was_fast:
+            self._window.limit = max(1, self._window.limit - 1)
+            self._raise_at = now + RAISE_AFTER
+
+    def succeeded(self) -> None:
+        """Note that Telegram accepted a call."""
+        if self._refused_in_row:
+            self._refused_in_row.clear()
+            if self._paused_until <= trio.current_time():
+                metrics.telegram_retry_after_seconds.set(0)
+
+    def _refuse_if_too_late(self, at: float, now: float, method: str) -> None:
+        if at > min(now + LONGEST_WAIT, trio.current_effective_deadline()):
+            raise RetryLater(at - now, method=method)
+
+    def _gate_at(self, lane: Lane, tokens: int) -> float:
+        """Return when the bot as a whole may send in `lane`."""
+        if self._window is None:
+            return self._paused_until
+        at = max(self._paused_until, self._window.free_at(tokens))
+        return at if lane < Lane.NOTICE else max(at, self._next_slow)
+
+    def _grant(self, chat: _Chat, lane: Lane, tokens: int, now: float) -> None:
+        self._granted += 1
+        chat.take(now, tokens)
+        window = self._window
+        if window is None:
+            return
+        window.take(now, tokens)
+        pace = window.seconds / window.limit
+        if lane >= Lane.NOTICE:
+            # A wake-up that came late may be made up for, by one pace and no more.
+            self._next_slow = max(self._next_slow, now - pace) + pace * tokens
+        if window.limit < window.most and now >= self._raise_at:
+            window.limit += 1
+            self._raise_at = now + RAISE_AFTER
+
+    def _serve(self, now: float) -> float:
+        """Grant all that may go at `now`; return when to look again."""
+        while self._parked and self._parked[0][0] <= now:
+            chat = heapq.heappop(self._parked)[2]
+            chat.parked = False
+            self._requeue(chat)
+        look_again = float("inf")
+        while self._ready:
+            lane, number, chat = self._ready[0]
+            head = chat.head()
+            if head is None or chat.parked or head[1] != number:
+                heapq.heappop(self._ready)  # left behind by a call that was overtaken or given up
+                continue
+            waiter = head[2]
+            chat_at = chat.free_at(waiter.count)
+            if chat_at > now:
+                heapq.heappop(self._ready)
+                chat.parked = True
+                heapq.heappush(self._parked, (chat_at, number, chat))
+                continue
+            look_again = self._gate_at(lane, waiter.count)
+            if look_again > now:
+                break  # whoever waits behind stands in the same lane or a lower one: not before this one
+            look_again = float("inf")
+            heapq.heappop(self._ready)
+            heapq.heappop(chat.waiting)
+            self._grant(chat, lane, waiter.count, now)
+            self._count_waiting(lane, -1)
+            waiter.granted.set()
+            self._requeue(chat)
+        return min(look_again, self._parked[0][0]) if self._parked else look_again
+
+    def _requeue(self, chat: _Chat) -> None:
+        """Put a chat's foremost call in line, unless the chat is parked."""
+        head = chat.head()
+        if head is not None and not chat.parked:
+            heapq.heappush(self._ready, (head[0], head[1], chat))
+
+    def _wake_by(self, at: float) -> None:
+        if at < self._alarm_at:
+            self._alarm.set()
+
+    def _count_waiting(self, lane: Lane, change: int) -> None:
+        self._waiting[lane] += change
+        self._waiting_total += change
+        metrics.telegram_send_queue_length.labels(lane.label).set(self._waiting[lane])
+
+    def _chat(self, chat_id: int | str | None, now: float) -> _Chat:
+        chat = self._chats.get(chat_id)
+        if chat is None:
+            self._forget_idle(now)
+            # A channel's name counts as a group: so does Telegram.
+            is_group = isinstance(chat_id, str) or (chat_id is not None and chat_id < 0)
+            window = (
+                RollingWindow(GROUP_PER_MINUTE, 60 * (1 + MARGIN))
+                if is_group and self._per_chat > 0
+                else None
+            )
+            rate = self._per_chat if chat_id is not None else 0.0
+            chat = self._chats[chat_id] = _Chat(Bucket(rate, CHAT_BURST), window)
+        return chat
+
+    def _forget_idle(self, now: float) -> None:
+        """Make room: idle chats remember nothing and can go; of the others, the oldest has to, in the last resort."""
+        for _ in range(4):
+            if len(self._chats) < MOST_CHATS:
+                return
+            chat_id = next(iter(self._chats))
+            chat = self._chats.pop(chat_id)
+            if chat.waiting or (not chat.is_idle(now) and len(self._chats) < 2 * MOST_CHATS):
+                self._chats[chat_id] = chat  # to the end of the line
