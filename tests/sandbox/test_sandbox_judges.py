@@ -1,0 +1,94 @@
+"""Judges from outside: client libraries that others wrote, each in an environment of its own, must find the sandbox real.
+
+Their environments are made once by pip, under `$XDG_CACHE_HOME/vpnd-judges` (or `~/.cache/vpnd-judges`), keyed by what they hold.
+Where pip cannot reach an index the judges are skipped, and say so.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from vpnd.sandbox.servers import open_sandbox
+
+JUDGES = Path(__file__).with_name("judges")
+
+
+def judge_python(*requirements: str) -> Path:
+    """The interpreter of an environment with these packages; skips the test when it cannot be made."""
+    key = hashlib.sha256(" ".join([sys.version, *requirements]).encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vpnd-judges"
+    cache.mkdir(parents=True, exist_ok=True)
+    place = cache / key
+    with (cache / f"{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "ready").exists():
+            shutil.rmtree(place, ignore_errors=True)
+            for command in (
+                [sys.executable, "-m", "venv", str(place)],
+                [
+                    str(place / "bin/python"),
+                    "-m",
+                    "pip",
+                    "install",
+                    "-q",
+                    "--disable-pip-version-check",
+                    *requirements,
+                ],
+            ):
+                done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+                if done.returncode:
+                    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                    pytest.skip(f"no environment with {' '.join(requirements)}: {last}")
+            (place / "ready").touch()
+    return place / "bin/python"
+
+
+async def judge(script: str, python: Path, *arguments: str) -> None:
+    """Run a judge; its last words are the failure."""
+    command = [str(python), "-W", "error::ResourceWarning", str(JUDGES / script), *arguments]
+    with trio.fail_after(60):
+        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-4000:]
+    assert done.stdout.decode().splitlines()[-1] == "judged"
+
+
+@pytest.fixture(scope="module")
+def aiogram() -> Path:
+    return judge_python("aiogram==3.31.0")
+
+
+@pytest.fixture(scope="module")
+def aiocryptopay() -> Path:
+    return judge_python("aiocryptopay==0.4.8")
+
+
+@pytest.fixture(scope="module")
+def aiosend() -> Path:
+    return judge_python("aiosend==3.0.8.post1")
+
+
+async def test_aiogram_finds_telegram_real(aiogram: Path) -> None:
+    """A second client library, with models of its own, reads every object, error and update."""
+    async with open_sandbox() as sandbox:
+        await judge("judge_aiogram.py", aiogram, sandbox.telegram_url, sandbox.telegram.token)
+
+
+async def test_aiocryptopay_finds_crypto_pay_real(aiocryptopay: Path) -> None:
+    """A client that uses GET and query strings accepts invoices, errors and signatures."""
+    async with open_sandbox() as sandbox:
+        await judge("judge_aiocryptopay.py", aiocryptopay, sandbox.cryptopay_url, sandbox.cryptopay.token)
+
+
+async def test_aiosend_finds_crypto_pay_real(aiosend: Path) -> None:
+    """A client that uses POST and JSON, of the newest API version, does too."""
+    async with open_sandbox() as sandbox:
+        await judge("judge_aiosend.py", aiosend, sandbox.cryptopay_url, sandbox.cryptopay.token)

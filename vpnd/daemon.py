@@ -1,0 +1,435 @@
+"""The composition root: builds the parts and lays out the nursery tree. Read it first.
+
+`run` makes a service of it, `Daemon` holds the parts, `children` is the tree. A part is opened by an `async with` if others
+need it, and runs as a supervised child. Starting order is the list's, stopping order the opposite: what brings work in stops
+first, what finishes it later.
+
+A database that is away at the start is waited for by the child `schema`; whoever needs tables waits for `Daemon.schema_ready`.
+Meanwhile the bot says that it is being repaired, webhooks are put off, and `/readyz` tells why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from random import Random
+from typing import Any, Final, NoReturn
+
+import trio
+from attrs import define, field
+from starlette.applications import Starlette
+
+from vpnd.bot.dependencies import BotDependencies, customer_loader
+from vpnd.bot.handlers import register, set_commands, tell_failure
+from vpnd.bot.notices import deliver_admin_alert, deliver_message, deliver_stars_refund
+from vpnd.bot.repair import refuse_pre_checkout, tell_repair
+from vpnd.bot.texts import Texts
+from vpnd.config import Settings
+from vpnd.database.database import Database, open_database
+from vpnd.database.errors import DatabaseError, DatabaseUnavailable
+from vpnd.database.leases import Instance, Lease, instance_id
+from vpnd.database.migrate import Phase
+from vpnd.database.migrate import migrate as bring_up_to_date
+from vpnd.database.outbox import Delivery, OutboxItem, Relay
+from vpnd.monitors.lag import monitor_lag
+from vpnd.nodes.client import NodeClient
+from vpnd.payments.cryptopay import CryptoPay
+from vpnd.payments.settle import settle_charge
+from vpnd.runtime.backoff import jittered_backoff
+from vpnd.runtime.http import HttpClient, open_http_client
+from vpnd.runtime.journal import get_journal
+from vpnd.runtime.limits import Limits
+from vpnd.runtime.sdnotify import ServiceManager
+from vpnd.runtime.serve import serve_asgi
+from vpnd.runtime.service import Service, run_service
+from vpnd.runtime.supervisor import ChildSpec, ChildState, Supervisor
+from vpnd.runtime.worker import WorkerRunner, WorkerSpec, configured
+from vpnd.shop import notices
+from vpnd.shop.plans import apply_plans
+from vpnd.shop.plans_file import PlansFileError, load_plans_file
+from vpnd.shop.settlement import Charge, SettlementResult
+from vpnd.shop.status import SubscriptionPage
+from vpnd.telegram.application import TrioApplication
+from vpnd.telegram.database_inbox import DatabaseInbox
+from vpnd.telegram.errors import TelegramError
+from vpnd.telegram.gate import GatedInbox
+from vpnd.telegram.sender import Sender
+from vpnd.telegram.service import Callbacks, TelegramService, open_telegram
+from vpnd.web.apps import metrics_app, public_app
+from vpnd.workers import periodic
+from vpnd.workers.node_follower import NodeFollower
+from vpnd.workers.numberer import Numberer
+
+journal = get_journal("daemon")
+
+#: Back-off of a start without a usable database, in seconds.
+SCHEMA_RETRY_FIRST: Final = 0.5
+SCHEMA_RETRY_CAP: Final = 15.0
+
+#: Seconds a handler in flight gets at a stop, and after which everything else is cut.
+DRAIN_GRACE: Final = 1.0
+
+#: Seconds between two STATUS lines.
+STATUS_INTERVAL: Final = 15.0
+
+
+def run(settings: Settings, *, sandbox: bool = False) -> int:
+    """Run the daemon until it is told to stop; return the exit code.
+
+    Args:
+        settings: what was configured.
+        sandbox: whether the database may (and must) be a sandbox, whose business clock can be moved.
+    """
+
+    async def main(service: Service) -> None:
+        async with open_daemon(settings, sandbox=sandbox) as daemon:
+            await daemon.run(service)
+
+    return run_service(main, log_format=settings.log.format)
+
+
+def migrate(settings: Settings, *, phase: Phase) -> int:
+    """Bring the database's schema up to date; return the exit code."""
+
+    async def main(_service: Service) -> None:
+        limits = Limits(settings.limits.database, settings.limits.http)
+        async with open_database(settings.database, limits, instance_name=settings.instance.name) as db:
+            applied = await bring_up_to_date(db, phase=phase)
+            journal.info(
+                "migrate.done", message=f"{len(applied)} migrations were applied; the schema is up to date"
+            )
+
+    return run_service(main, log_format=settings.log.format)
+
+
+class WrongDatabase(Exception):
+    """The database is a sandbox and the daemon is not, or the other way round."""
+
+
+@asynccontextmanager
+async def open_daemon(settings: Settings, *, sandbox: bool = False) -> AsyncIterator[Daemon]:
+    """Build the parts of the daemon; nothing runs yet but what others need (database bridge, HTTP client, lanes)."""
+    limits = Limits(
+        settings.limits.database, settings.limits.http, acquire_timeout=settings.database.acquire_timeout
+    )
+    identity = await trio.to_thread.run_sync(instance_id, settings.instance.state_dir)
+    texts = await trio.to_thread.run_sync(Texts.load, settings.shop.languages)
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(
+            open_database(settings.database, limits, instance_name=settings.instance.name)
+        )
+        http = await stack.enter_async_context(open_http_client(limits))
+        daemon = Daemon(
+            settings=settings,
+            sandbox=sandbox,
+            instance=Instance(settings.instance.name, identity),
+            limits=limits,
+            db=db,
+            http=http,
+            texts=texts,
+        )
+        daemon.telegram = await stack.enter_async_context(
+            open_telegram(
+                settings,
+                db,
+                register=daemon.attach,
+                callbacks=daemon.callbacks,
+                store=GatedInbox(DatabaseInbox(db), daemon.schema_ready),
+            )
+        )
+        yield daemon
+
+
+@define(eq=False)
+class Daemon:
+    """The parts, and how they are wired."""
+
+    settings: Settings
+    sandbox: bool
+    instance: Instance
+    limits: Limits
+    db: Database
+    http: HttpClient
+    texts: Texts
+    schema_ready: trio.Event = field(factory=trio.Event)
+    schema_fault: str = "the database was not reached yet"
+    telegram: TelegramService = field(init=False)
+    bot: BotDependencies = field(init=False)
+    cryptopay: CryptoPay | None = field(init=False)
+    relay: Relay = field(init=False)
+    numberer: Numberer = field(init=False)
+    followers: list[NodeFollower] = field(init=False)
+    workers: dict[str, WorkerRunner] = field(init=False)
+    supervisor: Supervisor = field(init=False)
+    _application: TrioApplication = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Build what needs nothing to be open but the database and the HTTP client."""
+        settings = self.settings
+        token = settings.cryptopay.token
+        self.cryptopay = CryptoPay(self.http, token, settings.cryptopay.api_base) if token else None
+        kinds = (notices.MESSAGE, notices.STARS_REFUND, notices.ADMIN_ALERT)
+        self.relay = Relay(self.db, kinds, self._deliver, holder=settings.instance.name)
+        self.followers = [NodeFollower(self.db, NodeClient(node, self.http)) for node in settings.nodes]
+        self.numberer = Numberer(
+            self.db, self._lease("numberer"), followers=[follower.wake for follower in self.followers]
+        )
+        self.workers = {spec.name: self._runner(spec) for spec in self._worker_specs()}
+
+    # ------------------------------------------------------------------ wiring
+
+    def attach(self, application: TrioApplication) -> None:
+        """Keep the dispatcher until the way to send is there; called while the Telegram side is being built."""
+        self._application = application
+
+    def callbacks(self, sender: Sender) -> Callbacks:
+        """Complete the bot with the way to send, and return what it says when something fails."""
+        settings = self.settings
+        self.bot = BotDependencies(
+            db=self.db,
+            sender=sender,
+            texts=self.texts,
+            customers=customer_loader(self.db),
+            cryptopay=self.cryptopay,
+            currency=settings.shop.currency,
+            support=settings.shop.support,
+            public_url=settings.http.public_url,
+            admins=settings.telegram.admins,
+            on_settled=(self.settled,),
+        )
+        register(self._application, self.bot)
+        return Callbacks(
+            on_failure=partial(tell_failure, self.bot),
+            repair_notice=partial(tell_repair, self.bot),
+            refuse_pre_checkout=partial(refuse_pre_checkout, self.bot),
+        )
+
+    def settled(self, _result: SettlementResult) -> None:
+        """A payment was committed: number the log, tell the nodes, send the receipt, all now."""
+        self.numberer.wake()
+        self.relay.wake()
+
+    async def _settle(self, charge: Charge) -> SettlementResult:
+        if not self.schema_ready.is_set():
+            raise DatabaseUnavailable("the schema is not up to date yet")
+        return await settle_charge(self.db, charge, on_commit=(self.settled,))
+
+    async def _deliver(self, item: OutboxItem) -> Delivery:
+        if item.kind == notices.STARS_REFUND:
+            return await deliver_stars_refund(self.bot, item)
+        if item.kind == notices.ADMIN_ALERT:
+            delivery = await deliver_admin_alert(self.bot, item)
+            self.relay.wake()
+            return delivery
+        return await deliver_message(self.bot, item)
+
+    def _lease(self, name: str) -> Lease:
+        return Lease(self.db, name, self.instance)
+
+    def _worker_specs(self) -> list[WorkerSpec]:
+        specs: list[WorkerSpec] = [
+            periodic.expiry(self.db, wake=(self.numberer.wake, self.relay.wake)),
+            periodic.purchase_expiry(self.db),
+            periodic.activation(self.db, wake=self.numberer.wake),
+        ]
+        if self.cryptopay is not None:
+            specs.append(periodic.payment_watcher(self.db, self.cryptopay, on_commit=(self.settled,)))
+        return [
+            configured(spec, self.settings.worker(spec.name))
+            for spec in specs
+            if self.settings.worker(spec.name).enabled
+        ]
+
+    def _runner(self, spec: WorkerSpec) -> WorkerRunner:
+        return WorkerRunner(spec, lease=self._lease(f"worker {spec.name}"))
+
+    # ------------------------------------------------------------------ the tree
+
+    def children(self, manager: ServiceManager) -> list[ChildSpec]:
+        """Return the supervised children, in starting order."""
+        web = [ChildSpec("web", self._serve_web)]
+        if self.settings.http.metrics_listen:
+            web.insert(0, ChildSpec("metrics", self._serve_metrics))
+        return [
+            ChildSpec("schema", self._prepare_schema, may_finish=True),
+            ChildSpec("numberer", self._with_schema(self.numberer.run)),
+            *(ChildSpec(f"node {one.node}", self._with_schema(one.run)) for one in self.followers),
+            ChildSpec("outbox", self._with_schema(self.relay.run)),
+            *(ChildSpec(f"worker {name}", self._with_schema(one.run)) for name, one in self.workers.items()),
+            ChildSpec("lag monitor", monitor_lag),
+            ChildSpec("commands", self._set_commands, may_finish=True),
+            ChildSpec("telegram", self.telegram.run),
+            *web,
+            ChildSpec("watchdog", partial(manager.watchdog, self.db.probe)),
+            ChildSpec("status", partial(self._tell_status, manager)),
+        ]
+
+    async def run(self, service: Service) -> None:
+        """Run the tree until a stop is asked for.
+
+        Raises:
+            SupervisionError: children died more often than restarting can help.
+        """
+        self.supervisor = Supervisor(self.children(service.manager))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._reload_on_demand, service)
+            nursery.start_soon(self._stop_in_order, service)
+            await self.supervisor.run()
+            nursery.cancel_scope.cancel()
+
+    async def _stop_in_order(self, service: Service) -> None:
+        """Stop intake, let handlers finish for a moment, then end the tree from its leaves."""
+        await service.stopping.wait()
+        await self.telegram.drain(DRAIN_GRACE)
+        self.supervisor.stop()
+
+    def _with_schema(self, run: Callable[[], Awaitable[object]]) -> Callable[..., Coroutine[Any, Any, None]]:
+        async def start(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+            task_status.started()
+            await self.schema_ready.wait()
+            await run()
+
+        return start
+
+    # ------------------------------------------------------------------ the schema and the plans
+
+    async def _prepare_schema(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Bring the schema up to date, apply the plans and open the gate; try for as long as it takes."""
+        task_status.started()
+        failures = 0
+        random = Random()  # noqa: S311  jitter is no secret
+        while not self.schema_ready.is_set():
+            try:
+                await self._check_kind_of_database()
+                await bring_up_to_date(self.db, phase="all")
+                await self._apply_plans()
+            except (DatabaseError, WrongDatabase) as error:
+                if failures == 0 or str(error) != self.schema_fault:
+                    journal.error(
+                        "database.not_ready", message=f"the database cannot be used yet, trying on: {error}"
+                    )
+                self.schema_fault = str(error)
+                failures += 1
+                await trio.sleep(jittered_backoff(failures, SCHEMA_RETRY_FIRST, SCHEMA_RETRY_CAP, random))
+            else:
+                self.schema_ready.set()
+                journal.info("database.ready", message="the database is ready, its schema is up to date")
+
+    async def _check_kind_of_database(self) -> None:
+        """Refuse a database whose clock may be moved, unless this is the sandbox.
+
+        Raises:
+            WrongDatabase: it is one, or it should be one and is not.
+        """
+        exists = await self.db.fetchval("daemon.sandbox", "select to_regclass('sandbox_clock') is not null")
+        marked = exists and await self.db.fetchval(
+            "daemon.marked", "select exists (select from sandbox_clock)"
+        )
+        if marked and not self.sandbox:
+            raise WrongDatabase(
+                "this is the database of a sandbox, whose clock can be moved: name the shop's own"
+            )
+        if self.sandbox and not marked:
+            raise WrongDatabase("this is no sandbox database, and a sandbox must not touch it")
+
+    async def _apply_plans(self) -> None:
+        shop = self.settings.shop
+        try:
+            plans = await trio.to_thread.run_sync(
+                partial(load_plans_file, shop.plans, currency=shop.currency)
+            )
+        except PlansFileError as error:
+            # The database is the truth for plans: a shop that has them sells on.
+            journal.error("plans.unusable", message=f"the plans file was not applied: {error}")
+            return
+        changed = await apply_plans(self.db, plans)
+        journal.info(
+            "plans.applied", message=f"the plans file was applied: {changed} changes", changes=changed
+        )
+
+    async def _reload_on_demand(self, service: Service) -> NoReturn:
+        while True:
+            await service.reloads.receive()
+            service.manager.reloading()
+            if self.schema_ready.is_set():
+                try:
+                    await self._apply_plans()
+                except DatabaseError as error:
+                    journal.error("plans.not_applied", message=f"the plans could not be applied: {error}")
+            service.manager.ready(self.status_line())
+
+    # ------------------------------------------------------------------ what is served
+
+    async def _serve_web(self, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
+        def expired(page: SubscriptionPage) -> str:
+            return self.texts.plain(page.language, "profile-expired")
+
+        app = public_app(
+            self.settings,
+            self.db,
+            intake=self.telegram.intake,
+            settle=self._settle,
+            checks={"database": self._check_database},
+            expired_notice=expired,
+        )
+        await self._serve(app, self.settings.http.listen, task_status)
+
+    async def _serve_metrics(
+        self, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        await self._serve(metrics_app(), self.settings.http.metrics_listen, task_status)
+
+    async def _serve(self, app: Starlette, bind: str, task_status: trio.TaskStatus[list[str]]) -> None:
+        await serve_asgi(
+            app, [bind], shutdown_trigger=trio.sleep_forever, graceful_timeout=1.0, task_status=task_status
+        )
+
+    async def _check_database(self) -> str | None:
+        if not self.schema_ready.is_set():
+            return self.schema_fault
+        try:
+            await self.db.probe()
+        except DatabaseError as error:
+            return str(error)
+        return None
+
+    # ------------------------------------------------------------------ what is told
+
+    async def _set_commands(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Set the bot's menu, once; a Telegram that is away is waited for."""
+        task_status.started()
+        while True:
+            try:
+                await set_commands(self.bot)
+            except TelegramError as error:
+                journal.warning("telegram.commands_not_set", message=f"the bot's menu is set later: {error}")
+                await trio.sleep(30)
+            else:
+                return
+
+    def status_line(self) -> str:
+        """Say in one line what is missing, or that nothing is."""
+        missing = [] if self.schema_ready.is_set() else [f"database: {self.schema_fault}"]
+        missing += [
+            f"{child.name}: {child.state.value}"
+            for child in self.supervisor.statistics().children
+            if child.state is ChildState.BACKING_OFF
+        ]
+        return "; ".join(missing) or f"serving customers; {len(self.followers)} nodes"
+
+    async def _tell_status(
+        self, manager: ServiceManager, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
+        """Say READY once the tree stands, and keep the STATUS line true."""
+        task_status.started()
+        line = self.status_line()
+        manager.ready(line)
+        journal.info("daemon.standing", message=f"the tree stands: {line}")
+        while True:
+            with trio.move_on_after(STATUS_INTERVAL):
+                if not self.schema_ready.is_set():
+                    await self.schema_ready.wait()
+                else:
+                    await trio.sleep_forever()
+            manager.status(self.status_line())

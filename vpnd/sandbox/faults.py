@@ -1,0 +1,139 @@
+"""Faults on request: a server that refuses, dies, hangs, or does the work and loses the answer.
+
+A fault waits on the board until a matching call takes it. `drop_reply` and `hang_reply` let the call's effect happen first:
+they are the cases in which a client cannot know whether its message was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import trio
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+KINDS = frozenset(
+    {
+        "400", "401", "403", "deactivated", "409", "429", "5xx", "garbage", "hang", "hang_reply", "drop_reply", "slow",
+        "migrate",
+    }
+)  # fmt: skip
+
+AFTER_EFFECT = frozenset({"drop_reply", "hang_reply"})
+"""Kinds whose call is carried out before the answer is lost."""
+
+
+@attrs.define
+class Fault:
+    """One entry of the board: `count` more calls of `method` (`*` is any), in `chat_id` if given, fail as `kind`."""
+
+    method: str
+    kind: str
+    count: int = 1
+    chat_id: int | None = None
+    retry_after: int = 1
+    delay: float = 1.0
+    status: int = 502
+    description: str | None = None
+    migrate_to_chat_id: int | None = None
+
+    def matches(self, method: str, chat_id: int | None) -> bool:
+        """Whether a call of `method` in `chat_id` is the one this fault waits for."""
+        if self.method not in {"*", method.lower()}:
+            return False
+        return self.chat_id is None or self.chat_id == chat_id
+
+
+def fault_from(values: Mapping[str, Any]) -> Fault:
+    """Read a fault from a control request; raises ValueError naming what is wrong with it."""
+    known = {field.name for field in attrs.fields(Fault)}
+    unknown = set(values) - known
+    if unknown:
+        raise ValueError(f"unknown fields of a fault: {', '.join(sorted(unknown))}")
+    fault = Fault(**{"method": "*", "kind": "5xx", **values})
+    fault.method = str(fault.method).lower()
+    fault.kind = str(fault.kind)
+    if fault.kind not in KINDS:
+        raise ValueError(f"unknown kind of fault {fault.kind!r}; known: {', '.join(sorted(KINDS))}")
+    return fault
+
+
+class FaultBoard:
+    """The faults still to come, oldest first, and the calls that hang at the moment."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Fault] = []
+        self._release = trio.Event()
+        self.taken: dict[str, int] = {}
+
+    def add(self, fault: Fault) -> None:
+        """Put a fault on the board."""
+        self._waiting.append(fault)
+
+    def take(self, method: str, chat_id: int | None = None) -> Fault | None:
+        """The oldest fault that matches this call, one use of it spent; None for a call that goes well."""
+        for fault in self._waiting:
+            if fault.matches(method, chat_id):
+                fault.count -= 1
+                if fault.count <= 0:
+                    self._waiting.remove(fault)
+                self.taken[fault.kind] = self.taken.get(fault.kind, 0) + 1
+                return fault
+        return None
+
+    def clear(self) -> None:
+        """Forget every fault and let the hanging calls go (their connections are closed without an answer)."""
+        self._waiting.clear()
+        self._release.set()
+        self._release = trio.Event()
+
+    def left(self) -> int:
+        """How many failing calls are still to come."""
+        return sum(fault.count for fault in self._waiting)
+
+    def released(self) -> trio.Event:
+        """Set when the calls that hang now are let go."""
+        return self._release
+
+
+class DroppedReply(Response):
+    """Closes the connection instead of answering: the client sees its peer hang up.
+
+    ASGI has no word for it, and an application that simply returns is answered for with a 500. An interim response followed by
+    nothing makes the server close: HTTP clients skip interim responses, so what is left is the end of the stream.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the interim head and stop there."""
+        await send({"type": "http.response.start", "status": 100, "headers": []})
+
+
+class HangingReply(Response):
+    """Says nothing until the client gives up or the board is cleared."""
+
+    def __init__(self, released: trio.Event) -> None:
+        super().__init__()
+        self._released = released
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wait for the disconnection (the request's body was read before) or for the release."""
+        async with trio.open_nursery() as nursery:
+
+            async def gone() -> None:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(gone)
+            await self._released.wait()
+            nursery.cancel_scope.cancel()
+        await DroppedReply()(scope, receive, send)
+
+
+def garbage_reply() -> Response:
+    """What a broken proxy says: HTML where JSON was promised."""
+    return PlainTextResponse(
+        "<html><body><h1>502 Bad Gateway</h1></body></html>", 502, media_type="text/html"
+    )

@@ -1,0 +1,353 @@
+"""The control API of the sandboxed Telegram: what people do, what they see, and what goes wrong.
+
+JSON over HTTP under `/sim/`. Faults of a request are answered 400 with `{"error": …}`.
+
+| Call | Does |
+|---|---|
+| POST message {chat_id, text, from?} | a person (or a group's member) writes; {update_id, message_id, event} |
+| POST press {chat_id, message_id, data or button, from?} | presses an inline button (or one below the input field) |
+| POST pay {chat_id, message_id or link, from?, …} | pays a Stars invoice, see `Purchase`; {ok, charge_id} or {ok, error} |
+| POST block {chat_id, kind: blocked, deactivated, none} | stops the bot, loses the account, starts it again |
+| POST update {kind, payload, chat_id?, life?} | queues an update as given |
+| POST chats {ids or first, count} | opens chats without a word, for broadcasts |
+| GET chat/<id>?after=N&wait=S | what the person sees, or what changed after event N (waiting up to S seconds) |
+| GET file/<file_id> | a picture's bytes |
+| POST fault, limits, reset, clock · GET stats, sent, chats, faults | see the functions |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from vpnd.sandbox.clock import SandboxClock
+from vpnd.sandbox.faults import fault_from
+from vpnd.sandbox.telegram_entities import command_entities
+from vpnd.sandbox.telegram_limits import FloodLimits
+from vpnd.sandbox.telegram_payments import Purchase, pay
+from vpnd.sandbox.telegram_server import Invoice, TelegramServer
+from vpnd.sandbox.telegram_state import MESSAGE_LIFE, Chat, Json, Message, Person
+
+LONGEST_WAIT = 60.0
+FIRST_GROUP_MEMBER = 1000
+
+
+class Refused(ValueError):
+    """A control request cannot be done; the text tells why."""
+
+
+async def read_json(request: Request) -> Json:
+    """The request's JSON object; an empty body is an empty object."""
+    body = await request.body()
+    try:
+        values = json.loads(body) if body else {}
+    except ValueError:
+        raise Refused("the body is not JSON") from None
+    if not isinstance(values, dict):
+        raise Refused("the body must be a JSON object")
+    return values
+
+
+def guarded(function: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
+    """Turn a control function into an endpoint: its result as JSON, its complaints as 400."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            result = await function(request)
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"missing field {error}" if isinstance(error, KeyError) else str(error)
+            return JSONResponse({"error": what}, 400)
+        return result if isinstance(result, Response) else JSONResponse(result)
+
+    return endpoint
+
+
+class TelegramControl:
+    """The `/sim/` routes of one TelegramServer."""
+
+    def __init__(self, server: TelegramServer, clock: SandboxClock) -> None:
+        self.server = server
+        self.clock = clock
+        post = {
+            "message": self.message, "press": self.press, "pay": self.pay, "block": self.block, "chats": self.open_chats,
+            "update": self.raw_update,
+            "fault": self.fault, "limits": self.limits, "reset": self.reset, "clock": self.move_clock,
+        }  # fmt: skip
+        get = {
+            "chat/{chat_id:int}": self.show_chat, "chats": self.list_chats, "file/{file_id}": self.show_file,
+            "stats": self.stats, "sent": self.sent, "clock": self.read_clock,
+        }  # fmt: skip
+        self.routes = [
+            *(Route(f"/sim/{path}", guarded(call), methods=["POST"]) for path, call in post.items()),
+            *(Route(f"/sim/{path}", guarded(call), methods=["GET"]) for path, call in get.items()),
+        ]
+
+    # ------------------------------------------------------------------ people
+
+    def _person(self, values: Json, chat_id: int) -> Person:
+        given = values.get("from") or {}
+        default = chat_id if chat_id > 0 else FIRST_GROUP_MEMBER
+        fields = ("first_name", "username", "language_code")
+        known = {name: given[name] for name in fields if name in given}
+        return self.server.state.person(int(given.get("id", default)), **known)
+
+    def _seen(self, values: Json) -> tuple[Chat, Message]:
+        chat = self.server.state.chats.get(int(values["chat_id"]))
+        if chat is None:
+            raise Refused("this chat has not begun")
+        message = chat.messages.get(int(values["message_id"]))
+        if message is None:
+            raise Refused("this chat shows no such message")
+        return chat, message
+
+    async def message(self, request: Request) -> Json:
+        """A person writes; one who had stopped the bot starts it again by that."""
+        values = await read_json(request)
+        chat_id, text = int(values["chat_id"]), str(values["text"])
+        person = self._person(values, chat_id)
+        chat = self.server.state.open_chat(chat_id, person)
+        if chat.silence != "none":
+            self._set_silence(chat, person, "none")
+        return self._say(chat, person, text)
+
+    def _say(self, chat: Chat, person: Person, text: str) -> Json:
+        content: Json = {"text": text}
+        if entities := command_entities(text):
+            content["entities"] = entities
+        message, update_id = self.server.say(chat, person, content)
+        return {"update_id": update_id, "message_id": message.id, "event": message.event}
+
+    async def press(self, request: Request) -> Json:
+        """A person presses a button; what comes of it depends on the button."""
+        values = await read_json(request)
+        if "message_id" not in values and "button" in values:
+            values["message_id"] = self._find_button(values)
+        chat, message = self._seen(values)
+        person = self._person(values, chat.id)
+        markup = message.api.get("reply_markup", {})
+        if "keyboard" in markup:
+            return self._say(chat, person, _choose(markup["keyboard"], values)["text"])
+        button = _choose(markup.get("inline_keyboard", []), values)
+        if "callback_data" not in button:
+            return {"update_id": None, "event": chat.event, "button": button}
+        callback = self.server.state.press(chat, message, button["callback_data"])
+        query = {
+            "id": callback.id,
+            "from": person.api(),
+            "message": message.api,
+            "chat_instance": chat.instance,
+            "data": callback.data,
+        }
+        update_id = self.server.tell_query("callback_query", query, person)
+        return {"update_id": update_id, "callback_query_id": callback.id, "event": chat.event}
+
+    def _find_button(self, values: Json) -> int:
+        """The newest message with a button of this text, for callers that do not care which."""
+        chat = self.server.state.chats.get(int(values["chat_id"]))
+        for message in reversed(list(chat.messages.values()) if chat is not None else []):
+            markup = message.api.get("reply_markup", {})
+            rows = markup.get("inline_keyboard", []) + markup.get("keyboard", [])
+            if any(_text_of(button) == values["button"] for row in rows for button in row):
+                return message.id
+        raise Refused(f"no message of this chat has a button {values['button']!r}")
+
+    async def pay(self, request: Request) -> Json:
+        """A person pays an invoice, his own or (`from`) somebody else's; an invoice message is paid once unless `again`."""
+        values = await read_json(request)
+        invoice, chat_id = self._invoice(values)
+        payer = self._person(values, chat_id)
+        # The payment's message appears where the payer is: a stranger who was sent the invoice pays in his own chat.
+        chat = self.server.state.open_chat(payer.id if chat_id > 0 else chat_id, payer)
+        names = {field.name for field in attrs.fields(Purchase)} - {"chat", "payer", "invoice"}
+        options = {name: values[name] for name in names if name in values}
+        return await pay(self.server, Purchase(chat, payer, invoice, **options))
+
+    def _invoice(self, values: Json) -> tuple[Invoice, int]:
+        if "link" in values:
+            if values["link"] not in self.server.cashier.links:
+                raise Refused("no such invoice link")
+            return self.server.cashier.links[values["link"]], int(values["chat_id"])
+        chat, message = self._seen(values)
+        invoice = self.server.cashier.invoices.get((chat.id, message.id))
+        if invoice is None:
+            raise Refused("this message is no invoice")
+        if invoice.paid and not values.get("again"):
+            raise Refused("this invoice is paid already")
+        return invoice, chat.id
+
+    async def block(self, request: Request) -> Json:
+        """A person stops the bot, loses the account, or is back."""
+        values = await read_json(request)
+        kind = values.get("kind", "blocked")
+        if kind not in {"blocked", "deactivated", "none"}:
+            raise Refused("kind must be blocked, deactivated or none")
+        chat = self.server.state.open_chat(int(values["chat_id"]))
+        return {"update_id": self._set_silence(chat, self._person(values, chat.id), kind)}
+
+    def _set_silence(self, chat: Chat, person: Person, kind: str) -> int | None:
+        old, chat.silence = chat.silence, kind
+        if {old, kind} != {"blocked", "none"}:
+            return None
+        states = ("member", "kicked") if kind == "blocked" else ("kicked", "member")
+        return self.server.tell_membership(chat, person, *states)
+
+    async def raw_update(self, request: Request) -> Json:
+        """An update of any kind, as given: what a newer Bot API may send, or what nobody should."""
+        values = await read_json(request)
+        kind, payload = str(values["kind"]), dict(values["payload"])
+        queue = f"chat:{values.get('chat_id', 0)}"
+        life = float(values.get("life", MESSAGE_LIFE))
+        return {"update_id": self.server.updates.emit(kind, payload, queue, life)}
+
+    async def open_chats(self, request: Request) -> Json:
+        """Chats that have begun, without a message: `ids`, or `count` of them from `first`."""
+        values = await read_json(request)
+        first = int(values.get("first", 1))
+        ids = values.get("ids") or range(first, first + int(values.get("count", 0)))
+        for chat_id in ids:
+            self.server.state.open_chat(int(chat_id))
+        return {"chats": len(self.server.state.chats)}
+
+    # ------------------------------------------------------------------ what is seen
+
+    async def show_chat(self, request: Request) -> Json:
+        """The chat as its person sees it. With `after`, only what has changed since that event; with `wait`, the call holds
+        until something has (60 s at most)."""
+        chat_id = int(request.path_params["chat_id"])
+        after = int(request.query_params.get("after", 0))
+        wait = min(float(request.query_params.get("wait", 0)), LONGEST_WAIT)
+        chat = self.server.state.open_chat(chat_id) if wait else self.server.state.chats.get(chat_id)
+        if chat is None:
+            return {"event": 0, "chat": None, "messages": [], "answers": [], "deleted": [], "actions": 0}
+        await chat.wait_after(after, wait)
+        return {
+            "event": chat.event,
+            "chat": chat.api(),
+            "silence": chat.silence,
+            "messages": [_shown(m) for m in chat.messages.values() if m.event > after],
+            "answers": [answer for answer in chat.answers if answer["event"] > after],
+            "deleted": [number for event, number in chat.deleted if event > after],
+            "actions": chat.actions,
+        }
+
+    async def list_chats(self, request: Request) -> Json:
+        """The first `limit` (100) chats that have begun."""
+        limit = int(request.query_params.get("limit", 100))
+        chats = list(self.server.state.chats.values())[:limit]
+        return {
+            "total": len(self.server.state.chats),
+            "chats": [{**c.api(), "event": c.event} for c in chats],
+        }
+
+    async def show_file(self, request: Request) -> Response:
+        """A file's bytes, without the bot's token."""
+        stored = self.server.state.files.get(str(request.path_params["file_id"]))
+        if stored is None:
+            raise Refused("no such file")
+        kind = "application/octet-stream"
+        if stored.kind == "photo":
+            kind = "image/png" if stored.content.startswith(b"\x89PNG") else "image/jpeg"
+        return Response(stored.content, media_type=kind)
+
+    async def stats(self, request: Request) -> Json:
+        """Counters of everything, since the start."""
+        server = self.server
+        return {
+            "calls": server.calls,
+            "errors": server.errors,
+            "limits": server.limits.statistics(),
+            "updates": {
+                "pending": server.updates.count(),
+                "emitted": server.updates.emitted,
+                "expired": server.updates.expired,
+            },
+            "webhook": {"deliveries": server.webhooks.deliveries, "failures": server.webhooks.failures},
+            "faults": {"left": server.faults.left(), "taken": server.faults.taken},
+            "stars": server.cashier.balance,
+            "chats": len(server.state.chats),
+        }
+
+    async def sent(self, request: Request) -> Json:
+        """How many messages of the bot each chat got."""
+        return {str(chat_id): count for chat_id, count in self.server.state.sent.items()}
+
+    # ------------------------------------------------------------------ the world's rules
+
+    async def fault(self, request: Request) -> Json:
+        """Put a fault on the board; see `Fault`."""
+        self.server.faults.add(fault_from(await read_json(request)))
+        return {"left": self.server.faults.left()}
+
+    async def limits(self, request: Request) -> Json:
+        """Change the flood limits (`lifted`, `per_second`, `per_chat`, `chat_burst`, `group_per_minute`) and the times of
+        `callback_answer_seconds`, `checkout_seconds`, `webhook_retry_first`. A lifted limit is a departure from Telegram, and
+        the answer says so."""
+        values = await read_json(request)
+        for name in ("lifted", "per_second", "per_chat", "chat_burst", "group_per_minute"):
+            if name in values:
+                setattr(self.server.limits, name, values.pop(name))
+        if "callback_answer_seconds" in values:
+            self.server.state.callback_answer_life = float(values.pop("callback_answer_seconds"))
+        if "checkout_seconds" in values:
+            self.server.cashier.checkout_seconds = float(values.pop("checkout_seconds"))
+        if "webhook_retry_first" in values:
+            self.server.webhooks.retry_first = float(values.pop("webhook_retry_first"))
+        if values:
+            raise Refused(f"unknown limits: {', '.join(sorted(values))}")
+        lifted = self.server.limits.lifted
+        return {
+            "lifted": lifted,
+            "note": "flood limits are lifted: Telegram would refuse what is accepted now" if lifted else "",
+        }
+
+    async def reset(self, request: Request) -> Json:
+        """No more faults, default limits and counters; with `all`, no more chats and updates either."""
+        values = await read_json(request)
+        server = self.server
+        server.faults.clear()
+        server.limits = FloodLimits()
+        server.calls.clear()
+        server.errors.clear()
+        if values.get("all"):
+            server.updates.drop_all()
+            server.state.chats.clear()
+            server.state.sent.clear()
+        return {"ok": True}
+
+    async def read_clock(self, request: Request) -> Json:
+        """The business time."""
+        return {"offset": self.clock.offset, "now": self.clock.iso()}
+
+    async def move_clock(self, request: Request) -> Json:
+        """Let business time jump forward by `advance` seconds, in this process and in the sandbox's database."""
+        values = await read_json(request)
+        offset = await self.clock.advance(int(values["advance"]))
+        return {"offset": offset, "now": self.clock.iso()}
+
+
+def _text_of(button: Any) -> str:
+    return str(button["text"] if isinstance(button, dict) else button)
+
+
+def _choose(rows: list[list[Any]], values: Json) -> Json:
+    """The button that is meant, by its `data`, its exact text, or a part of its text that only it has."""
+    buttons = [b if isinstance(b, dict) else {"text": b} for row in rows for b in row]
+    if "data" in values:
+        found = [b for b in buttons if b.get("callback_data") == values["data"]]
+    else:
+        wanted = str(values["button"])
+        found = [b for b in buttons if b["text"] == wanted] or [b for b in buttons if wanted in b["text"]]
+    if not found or ("data" not in values and len(found) > 1 and found[0]["text"] != values["button"]):
+        shown = ", ".join(repr(b["text"]) for b in buttons) or "none"
+        raise Refused(f"no such button; the message shows {shown}")
+    return found[0]
+
+
+def _shown(message: Message) -> Json:
+    return {**message.api, "event": message.event, "edits": len(message.edits), "from_bot": message.from_bot}

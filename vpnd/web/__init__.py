@@ -1,0 +1,1 @@
+"""What comes in by HTTP: webhooks, subscription links, health; metrics on a listener of their own."""

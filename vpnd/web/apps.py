@@ -1,0 +1,52 @@
+"""The two web applications: what the world reaches, and what the monitoring system reaches."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from vpnd.config import Secret, Settings
+from vpnd.database.database import Database
+from vpnd.web.health import Checks, health_routes, metrics_routes
+from vpnd.web.subscription import ExpiredNotice, subscription_route
+from vpnd.web.webhooks import AcceptsUpdates, Settle, cryptopay_webhook, telegram_webhook
+
+
+def public_app(
+    settings: Settings,
+    db: Database,
+    *,
+    intake: AcceptsUpdates,
+    settle: Settle,
+    checks: Checks,
+    expired_notice: ExpiredNotice,
+) -> Starlette:
+    """Return the application on `[http] listen`: health, subscription pages, and the webhooks that are configured."""
+    support = settings.shop.support
+    routes: list[Route] = [
+        *health_routes(checks),
+        subscription_route(
+            db,
+            title=settings.instance.name,
+            support_url=_support_url(support),
+            expired_notice=expired_notice,
+        ),
+    ]
+    telegram: Secret | None = settings.telegram.webhook_secret
+    if settings.telegram.mode == "webhook" and telegram is not None:
+        routes.append(telegram_webhook(telegram, intake))
+    if settings.cryptopay.token:
+        routes.append(cryptopay_webhook(settings.cryptopay.token, settle))
+    return Starlette(routes=routes)
+
+
+def metrics_app() -> Starlette:
+    """Return the application on `[http] metrics_listen`."""
+    return Starlette(routes=list(metrics_routes()))
+
+
+def _support_url(support: str | None) -> str | None:
+    """Return where an app sends who needs help: a link as it is, a @name as its t.me address."""
+    if support is None or support.startswith(("http://", "https://")):
+        return support
+    return f"https://t.me/{support.removeprefix('@')}"

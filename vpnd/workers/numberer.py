@@ -1,0 +1,67 @@
+"""The numberer: gives the access log's committed rows their numbers, and wakes the followers.
+
+A commit in this process wakes it at once. Rows that another instance committed are found by the clock, by one instance at a
+time (the lease); numbering is correct with any number of numberers, so the lease only saves work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Final, NoReturn
+
+import trio
+
+from vpnd.database.database import Database
+from vpnd.database.errors import DatabaseError
+from vpnd.runtime.backoff import jittered_backoff
+from vpnd.runtime.journal import get_journal
+from vpnd.runtime.wake import Wake
+from vpnd.runtime.worker import LeaseLike
+from vpnd.shop import access_log
+
+journal = get_journal("workers")
+
+#: Longest a row that another instance committed waits for its number.
+LOOK_EVERY: Final = 1.0  # seconds
+
+
+class Numberer:
+    """Numbers what was committed; runs as one child of the supervisor."""
+
+    def __init__(self, db: Database, lease: LeaseLike, *, followers: Sequence[Callable[[], None]]) -> None:
+        """`lease` decides who looks by the clock; `followers` are woken when numbers were given."""
+        self._db = db
+        self._lease = lease
+        self._followers = followers
+        self.wake: Final = Wake()
+        self._random = Random()  # noqa: S311  jitter is no secret
+
+    async def number_all(self) -> int:
+        """Number everything that is committed and visible; return how many rows that were."""
+        total = 0
+        while True:
+            numbered = await access_log.number(self._db)
+            total += numbered
+            if numbered < access_log.NUMBER_LIMIT:
+                return total
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Number for ever. A database that is away is told once, and tried again with back-off."""
+        task_status.started()
+        failures = 0
+        woken = True
+        while True:
+            try:
+                if (woken or await self._lease.hold()) and await self.number_all():
+                    for wake_follower in self._followers:
+                        wake_follower()
+                failures = 0
+            except DatabaseError as error:
+                failures += 1
+                if failures == 1:
+                    journal.warning("numberer.failed", message=f"the access log cannot be numbered: {error}")
+                await trio.sleep(jittered_backoff(failures, 0.2, 5.0, self._random))
+                woken = True
+                continue
+            woken = await self.wake.wait(LOOK_EVERY)
