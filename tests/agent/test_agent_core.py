@@ -29,7 +29,9 @@ from agent_world import (
 
 from vpnd.agent import cutoff, main
 from vpnd.agent.core import CoreState
+from vpnd.agent.core_program import CoreMissing
 from vpnd.agent.model import Push
+from vpnd.agent.service import run_node
 from vpnd.agent.xray_client import InboundUnknown, Operation, UserExists, UserUnknown
 from vpnd.config import Secret
 from vpnd.nodes.client import NodeEpochMismatch, NodeRefused, NodeUnavailable
@@ -37,6 +39,8 @@ from vpnd.nodes.model import digest
 from vpnd.runtime.http import open_http_client
 from vpnd.runtime.journal import capture
 from vpnd.runtime.limits import Limits
+from vpnd.runtime.sdnotify import service_manager
+from vpnd.runtime.service import Service
 from vpnd.sandbox.client_core import fetch_through
 from vpnd.sandbox.targets import DECOY_PAGE, PAGE, open_targets
 
@@ -435,3 +439,113 @@ async def test_a_push_that_was_cut_short_is_finished_by_the_next_life(tmp_path):
 
         assert users == {"alice": alice.uuid}
         assert (again.applied, again.ignored, again.seq) == (0, 1, 8)
+
+
+async def test_an_operators_own_program_may_be_the_core(tmp_path):
+    """Anything that calls itself Xray and reads its configuration from standard input."""
+    program = tmp_path / "xray"
+    program.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        '  version) echo "Xray 99.1.2 (Xray, Penetrates Everything.) Custom (go1.27 linux/amd64)";;\n'
+        f'  "run -config stdin:") exec {sys.executable} -m vpnd.agent.core_wheel;;\n'
+        "  *) exit 1;;\n"
+        "esac\n"
+    )
+    program.chmod(0o700)
+    async with world(tmp_path, core=str(program)) as running:
+        await running.push(person("alice"), adopt=True)
+        status = await running.client.status()
+
+    assert (status.core.state, status.core.version) == ("running", "Xray 99.1.2")
+
+
+@pytest.mark.parametrize("core", ["/nowhere/xray", "/bin/echo", "/bin/false"])
+async def test_a_program_that_is_no_core_is_refused_at_once(tmp_path, core):
+    """With the key that names it, before anything listens."""
+    async with open_targets(tmp_path) as targets:
+        settings = agent_settings(tmp_path / "state", targets, core=core)
+        with pytest.raises(CoreMissing, match=r"agent\.core"):
+            await main.run_agent(settings)
+
+
+async def test_restarts_are_joined_and_spaced(tmp_path, monkeypatch):
+    """Two wishes are one restart, and a life is left its time: a restart interrupts everybody."""
+    monkeypatch.setattr("vpnd.agent.core.RESTART_GAP", 0.7)
+    async with world(tmp_path) as running:
+        first = running.core.current
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(running.core.restart, first, "one reason")
+            nursery.start_soon(running.core.restart, first, "another reason")
+        second = running.core.current
+        late = await running.core.restart(first, "a wish about a life that is over")
+
+    assert second.number == 2
+    assert late is second
+    assert second.since >= first.since + 0.7
+
+
+async def test_a_token_is_not_sent_in_the_clear(tmp_path):
+    """Without TLS the agent refuses to listen beyond the loopback address."""
+    async with open_targets(tmp_path) as targets:
+        settings = agent_settings(tmp_path / "state", targets, listen="0.0.0.0:0", tls=False)
+        with pytest.raises(main.AgentUnsafe):
+            await main.run_agent(settings)
+
+
+async def test_the_core_sees_no_secret_of_ours(tmp_path, monkeypatch):
+    """What only the agent needs is not in its child's environment."""
+    monkeypatch.setenv("VPND_AGENT__TOKEN", "secret-in-the-environment")
+    async with world(tmp_path):
+        (core,) = (c for c in psutil.Process().children() if "core_wheel" in " ".join(c.cmdline()))
+        environment = core.environ()
+
+    assert environment["XRAY_BUF_SPLICE"] == "disable"
+    assert "VPND_AGENT__TOKEN" not in environment
+
+
+async def test_a_service_tells_systemd_and_stops_in_order(tmp_path):
+    """READY when the API listens, a status line that is true, STOPPING, and no core left behind."""
+    place = tmp_path / "notify"
+    reload_now, reloads = trio.open_memory_channel(1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(place))
+        systemd.setblocking(False)
+        told = []
+
+        def has_told(word):
+            try:
+                while True:
+                    told.append(systemd.recv(4096).decode())
+            except BlockingIOError:
+                return any(word in message for message in told)
+
+        async with (
+            open_targets(tmp_path) as targets,
+            reload_now,
+            service_manager({"NOTIFY_SOCKET": str(place)}) as manager,
+        ):
+            service = Service(manager, reloads)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(run_node, agent_settings(tmp_path / "state", targets), service)
+                await until(lambda: has_told("serves 0 customers"))
+                (core,) = (c for c in psutil.Process().children() if "core_wheel" in " ".join(c.cmdline()))
+                service.stopping.set()
+        assert has_told("STOPPING=1")
+
+    assert told[0].startswith("READY=1")
+    assert not core.is_running()
+
+
+def test_the_probe_believes_the_kernel_and_not_the_user_id():
+    """Root without CAP_NET_ADMIN is told so by its own failed attempt."""
+    if os.geteuid():
+        pytest.skip("only root can give up a capability and stay root")
+    # 24 is PR_CAPBSET_DROP, 12 CAP_NET_ADMIN: what is out of the bounding set does not come back by exec.
+    program = (
+        "import ctypes, os, sys; ctypes.CDLL(None).prctl(24, 12, 0, 0, 0);"
+        "os.execv(sys.executable, [sys.executable, '-c', 'from vpnd.agent import cutoff; print(cutoff.probe())'])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+
+    assert answer.stdout.strip() == "CAP_NET_ADMIN is missing"

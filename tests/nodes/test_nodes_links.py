@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpnd.nodes.links import parse_vless_link, vless_link
+from vpnd.nodes.links import links_of, parse_vless_link, vless_link
 from vpnd.nodes.model import PublicInbound
+from vpnd.runtime.journal import capture
 
 UUID = "0b7f1c9e-7d2f-4c55-9a53-0d8f3f0a1b2c"
 URL_CHARACTERS = set(string.ascii_letters + string.digits + "-._~%:/?#[]@&=")
@@ -126,3 +127,26 @@ def test_a_strict_app_refuses_what_is_no_link(link):
 def test_a_parsed_link_does_not_show_its_uuid():
     """It may stand in a traceback."""
     assert UUID not in repr(parse_vless_link(vless_link(TLS, UUID, "n")))
+
+
+def test_a_profile_has_a_link_for_every_door():
+    """A node's only door bears its name, several are told apart by their tags."""
+    links = links_of(
+        [("Berlin", [REALITY.to_json()]), ("Oslo", [REALITY.to_json(), TLS.to_json()]), ("New", [])], UUID
+    )
+
+    assert [parse_vless_link(link).name for link in links] == ["Berlin", "Oslo main", "Oslo tls"]
+    assert {parse_vless_link(link).uuid for link in links} == {UUID}
+
+
+@pytest.mark.parametrize(
+    "document", [None, {}, REALITY.to_json() | {"security": "novel"}, TLS.to_json() | {"host": "a b"}]
+)
+def test_one_unreadable_door_does_not_empty_the_profile(document):
+    """It is told, without the credential, and the others are there."""
+    with capture() as lines:
+        links = links_of([("Berlin", [document, TLS.to_json()])], UUID)
+
+    assert [parse_vless_link(link).name for link in links] == ["Berlin tls"]
+    assert [line.event for line in lines] == ["node.inbound_unreadable"]
+    assert UUID not in lines[0].message

@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from vpnd.database.database import Database
+from vpnd.sandbox.faults import Fault
 from vpnd.sandbox.servers import open_sandbox
 
 
@@ -91,3 +92,19 @@ async def test_the_clock_moves_the_database_too(db: Database, database_url: str)
     assert after.total_seconds() == 7200
     async with open_sandbox(database_url=database_url) as again:
         assert again.clock.offset == 7200
+
+
+async def test_a_dropped_reply_is_not_one_byte() -> None:
+    """A lost answer is the end of the stream and nothing before it, on a connection that served before."""
+    async with open_sandbox() as sandbox:
+        sandbox.telegram.faults.add(Fault("getme", "drop_reply"))
+        host, port = sandbox.telegram_url.removeprefix("http://").split(":")
+        request = b"GET /bot%s/%s HTTP/1.1\r\nHost: x\r\n\r\n"
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            with trio.fail_after(10):
+                await stream.send_all(request % (sandbox.telegram.token.encode(), b"getMyName"))
+                answer = b""
+                while not answer.endswith(b"}}"):
+                    answer += await stream.receive_some()
+                await stream.send_all(request % (sandbox.telegram.token.encode(), b"getMe"))
+                assert bytes(await stream.receive_some()) == b""

@@ -123,7 +123,9 @@ async def test_numberers_at_once_give_each_row_one_number(shop: ShopWorld) -> No
     """The second waits for the first and numbers what is left, though an older row became visible meanwhile."""
     early = await shop.customer()
     async with trio.open_nursery() as nursery:
-        writer = await hold(nursery, shop.db, lambda tx: grant(tx, customer_id=early.id, plan_id="basic", days=30))
+        writer = await hold(
+            nursery, shop.db, lambda tx: grant(tx, customer_id=early.id, plan_id="basic", days=30)
+        )
         for _ in range(2):
             await shop.grant(await shop.customer())
         first = await hold(nursery, shop.db, access_log.number)

@@ -122,7 +122,10 @@ class FakeTelegram:
                     response = h11.Response(
                         status_code=answer[0], headers=[("Content-Length", str(len(payload)))]
                     )
-                    data = [connection.send(e) or b"" for e in (response, h11.Data(data=payload), h11.EndOfMessage())]
+                    data = [
+                        connection.send(e) or b""
+                        for e in (response, h11.Data(data=payload), h11.EndOfMessage())
+                    ]
                     await stream.send_all(b"".join(data))
                     connection.start_next_cycle()
                 else:
@@ -199,7 +202,7 @@ def message(update_id: int, chat_id: int = 7, text: str = "hi", **more: Any) -> 
     person = {"id": chat_id, "is_bot": False, "first_name": "P"}
     body = {"message_id": update_id, "date": 1, "chat": {"id": chat_id, "type": "private"}, "from": person}
     if text.startswith("/"):
-        body["entities"] = [{"type": "bot_command", "offset": 0, "length": len(text.split()[0])}]
+        body["entities"] = [{"type": "bot_command", "offset": 0, "length": len(text.split(maxsplit=1)[0])}]
     return {"update_id": update_id, "message": body | {"text": text} | more}
 
 
@@ -226,7 +229,13 @@ def press(update_id: int, chat_id: int = 7, data: str = "x") -> dict[str, Any]:
 def pre_checkout(update_id: int, user_id: int = 7) -> dict[str, Any]:
     """A buyer waits for our word."""
     person = {"id": user_id, "is_bot": False, "first_name": "P"}
-    query = {"id": f"q{update_id}", "from": person, "currency": "XTR", "total_amount": 1, "invoice_payload": "p"}
+    query = {
+        "id": f"q{update_id}",
+        "from": person,
+        "currency": "XTR",
+        "total_amount": 1,
+        "invoice_payload": "p",
+    }
     return {"update_id": update_id, "pre_checkout_query": query}
 
 

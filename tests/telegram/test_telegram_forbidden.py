@@ -10,7 +10,15 @@ import pytest
 PACKAGE = Path(__file__).parent.parent.parent / "vpnd"
 
 #: Names whose use starts asyncio tasks, or waits on asyncio's clock.
-NAMES = {"Updater", "JobQueue", "AIORateLimiter", "ConversationHandler", "run_polling", "run_webhook", "create_task"}
+NAMES = {
+    "Updater",
+    "JobQueue",
+    "AIORateLimiter",
+    "ConversationHandler",
+    "run_polling",
+    "run_webhook",
+    "create_task",
+}
 #: Per-person dictionaries of PTB live in memory, are lost by a restart and grow with the number of people.
 STATE = {"user_data", "chat_data"}
 #: Where a name of the list is defined in order to refuse it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,7 +16,9 @@ from vpnd.telegram.lanes import Lane, Lanes
 
 
 @asynccontextmanager
-async def running(per_second: float = 30.0, per_chat: float = 1.0) -> AsyncIterator[tuple[Lanes, trio.Nursery]]:
+async def running(
+    per_second: float = 30.0, per_chat: float = 1.0
+) -> AsyncIterator[tuple[Lanes, trio.Nursery]]:
     lanes = Lanes(per_second, per_chat)
     async with trio.open_nursery() as nursery:
         await nursery.start(lanes.run)
@@ -49,7 +52,7 @@ async def test_a_broadcast_is_spread_and_holds_the_limit(autojump_clock: MockClo
                 senders.start_soon(send, chat)
     assert 600 / (times[-1] - began) >= 0.97 * 30
     assert all(sum(1 for at in times if start <= at < start + 1.0) <= 30 for start in times)
-    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(times)]
     assert max(gaps) <= 2 / 30 + 1e-6
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import trio
@@ -16,6 +17,7 @@ from telegram_fakes import TOKEN, Answer, fake_telegram, fault, ok
 from vpnd.runtime import metrics
 from vpnd.runtime.held import HeldConnectionError, open_mark
 from vpnd.telegram.errors import TransportFailure, TransportTimeout
+from vpnd.telegram.proxied import ProxiedRequest
 from vpnd.telegram.transport import MAX_RESPONSE, H11Request
 
 
@@ -23,8 +25,8 @@ def data(**parameters: object) -> RequestData:
     return RequestData([RequestParameter.from_input(name, value) for name, value in parameters.items()])
 
 
-async def post(request: H11Request, method: str, base: str, **options: object) -> tuple[int, bytes]:
-    return await request.do_request(f"{base}/bot{TOKEN}/{method}", "POST", data(chat_id=1), **options)  # type: ignore[arg-type]  # timeouts by name
+async def post(request: H11Request, method: str, base: str, **options: Any) -> tuple[int, bytes]:
+    return await request.do_request(f"{base}/bot{TOKEN}/{method}", "POST", data(chat_id=1), **options)
 
 
 async def hang(_parameters: dict[str, str]) -> Answer:
@@ -297,3 +299,28 @@ def test_plain_http_stays_on_this_machine() -> None:
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
 
+
+async def test_a_proxy_is_used_under_the_same_guards() -> None:
+    """Behind a proxy, PTB's own transport runs on trio, under our errors and our rule about held connections."""
+    url = f"http://telegram.invalid/bot{TOKEN}/getMe"
+    async with fake_telegram() as fake:
+        request = ProxiedRequest(fake.base)
+        await request.initialize()
+        assert (await request.do_request(url, "POST", data(chat_id=1)))[0] == 200
+        with open_mark("test"), pytest.raises(HeldConnectionError):
+            await request.do_request(url, "POST")
+        fake.script["getMe"] = drop
+        with pytest.raises(TransportFailure) as caught:
+            await request.do_request(url, "POST", data(chat_id=1))
+        assert caught.value.maybe_sent
+        assert TOKEN not in str(caught.value)
+        fake.script["getMe"] = hang
+        with pytest.raises(TransportTimeout):
+            await request.do_request(url, "POST", data(chat_id=1), read_timeout=0.01)
+        await request.shutdown()
+    request = ProxiedRequest(fake.base)  # nobody listens there any more
+    await request.initialize()
+    with pytest.raises(TransportFailure) as refused:
+        await request.do_request(url, "POST")
+    assert not refused.value.maybe_sent
+    await request.shutdown()

@@ -159,8 +159,7 @@ class AgentApi:
 
     async def buckets(self, _request: Request) -> Response:
         """``GET /v1/buckets``: the sums of all that is held, tombstones included."""
-        watermark = await self.state.watermark()
-        sums = await self.state.buckets()
+        watermark, sums = await self.state.sums()
         rows = [[count, str(total)] for count, total in sums]
         return JSONResponse({"epoch": watermark.epoch, "seq": watermark.seq, "buckets": rows})
 

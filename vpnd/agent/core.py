@@ -54,6 +54,8 @@ _HEALTHY: Final = 60.0
 BAD_CONFIGURATION: Final = 23
 BUSY_PORT: Final = 255
 LAST_GOOD: Final = "last-good.json"
+#: Variables that are none of the core's business: secrets of ours, and our side door to systemd.
+_OURS_ALONE: Final = ("VPND_", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_")
 #: A unix socket's path has 108 bytes, with the final zero.
 _MAX_SOCKET_PATH: Final = 107
 #: Lines of the core's output kept for the explanation of its end, and passed on per second.
@@ -201,10 +203,9 @@ class Core:
         return planned
 
     async def _child(self, config: bytes, life: _Life, *, task_status: trio.TaskStatus[ChildProcess]) -> None:
-        environment = dict(os.environ) | {
-            # With splicing in the kernel, a download is not counted until it ends.
-            "XRAY_BUF_SPLICE": "disable",
-        }
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(_OURS_ALONE)}
+        # With splicing in the kernel, a download is not counted until it ends.
+        environment["XRAY_BUF_SPLICE"] = "disable"
         try:
             life.status = await run_child(
                 self.program.argv,

@@ -17,9 +17,7 @@ from vpnd.agent.reconcile import Reconciler
 from vpnd.agent.state import State, open_state
 from vpnd.config import AgentSettings, Settings, is_loopback, split_host_port
 from vpnd.runtime.journal import get_journal
-from vpnd.runtime.sdnotify import ServiceManager
 from vpnd.runtime.serve import TlsFiles, serve_asgi
-from vpnd.runtime.service import Service
 from vpnd.runtime.supervisor import ChildSpec, Supervisor
 
 journal = get_journal("agent")
@@ -38,31 +36,6 @@ class AgentStanding:
     core: Core
     state: State
     reconciler: Reconciler
-
-
-async def run_node(settings: Settings, service: Service) -> None:
-    """Run a node as a service until it is asked to stop: `run_agent`, with readiness, status line and watchdog."""
-    async with trio.open_nursery() as nursery:
-        standing = await nursery.start(run_agent, settings)
-        service.manager.ready("the core is starting")
-        # The probe asks the durable copy: a disk that hangs is the one thing that a new process might cure.
-        nursery.start_soon(service.manager.watchdog, standing.state.watermark)
-        nursery.start_soon(_tell_status, service.manager, standing)
-        await service.stopping.wait()
-        service.manager.stopping()
-        nursery.cancel_scope.cancel()
-
-
-async def _tell_status(manager: ServiceManager, standing: AgentStanding) -> NoReturn:
-    """Keep the line of ``systemctl status`` true: who is served, or that nobody is."""
-    while True:
-        life = await standing.core.running()
-        watermark = await standing.state.watermark()
-        manager.status(
-            f"{standing.core.program.version} serves {watermark.active} customers at its start, life {life.number}"
-        )
-        await life.lost.wait()
-        manager.status("the core is down; see the journal")
 
 
 async def run_agent(

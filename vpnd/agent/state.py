@@ -174,12 +174,16 @@ class State:
 
     async def buckets(self) -> list[tuple[int, int]]:
         """Return the count and sum of each of the 256 buckets, tombstones included."""
+        return (await self.sums())[1]
 
-        def read() -> list[tuple[int, int]]:
+    async def sums(self) -> tuple[Watermark, list[tuple[int, int]]]:
+        """Return the watermark and, as of the same instant, the count and sum of each bucket."""
+
+        def read() -> tuple[Watermark, list[tuple[int, int]]]:
             held = {
                 row[0]: (row[1], int(row[2])) for row in self._connection.execute("select * from buckets")
             }
-            return [held.get(bucket, (0, 0)) for bucket in range(BUCKETS)]
+            return self._watermark(), [held.get(bucket, (0, 0)) for bucket in range(BUCKETS)]
 
         return await self._run(read)
 

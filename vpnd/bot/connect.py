@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from attrs import field, frozen
 
+from vpnd.bot.texts import Texts
 from vpnd.database.database import Database
 from vpnd.nodes.links import vless_link
 from vpnd.nodes.model import PublicInbound
@@ -60,3 +61,8 @@ async def connect_info(db: Database, subscription: Subscription, public_url: str
     links = links_of(await known_nodes(db), str(subscription.credential))
     # A page that leads nowhere yet is no help: it is offered once a node can be reached through it.
     return ConnectInfo(page_url(public_url, subscription) if links else None, links)
+
+
+def expired_entry(texts: Texts, language: str) -> str:
+    """The name of the one entry that an app shows for a subscription that has ended."""
+    return texts.plain(language, "profile-expired")

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from random import Random
@@ -37,6 +36,7 @@ import trio_asyncio
 from attrs import define, frozen
 
 from vpnd.config import DatabaseSettings
+from vpnd.database.connect import open_connection
 from vpnd.database.errors import DatabaseUnavailable, is_connection_lost, translate
 from vpnd.runtime import metrics
 from vpnd.runtime.backoff import jittered_backoff
@@ -48,21 +48,11 @@ T = TypeVar("T")
 
 #: Seconds a connection gets to come back to order after its scope was cancelled; then it is terminated.
 GRACE: Final = 0.5
-#: Seconds for a new connection: TCP, TLS, authentication and the codecs.
-CONNECT_TIMEOUT: Final = 5.0
 #: A caller that gave up a connect after this many seconds counts as a failed attempt to connect.
 SILENT_CONNECT: Final = 1.0
 #: Back-off between attempts to connect, in seconds.
 RECONNECT_FIRST: Final = 0.05
 RECONNECT_CAP: Final = 1.0
-
-#: What the server is told about us, in milliseconds. The server's timeouts are shorter than the client's
-#: default deadline (5 s), so that normally the server gives up first and the connection comes back clean; the
-#: client's deadline is for a server that does not answer at all. A scope with a longer deadline raises its
-#: statement_timeout with SET LOCAL.
-STATEMENT_TIMEOUT_MS: Final = 4500
-LOCK_TIMEOUT_MS: Final = 2000
-IDLE_IN_TRANSACTION_MS: Final = 10_000
 
 _journal = get_journal("database")
 
@@ -268,7 +258,7 @@ class Bridge:
             raise DatabaseUnavailable("the server could not be reached a moment ago")
         started = self._loop.time()
         try:
-            connection = await self._connect()
+            connection = await open_connection(self._settings, self._application)
         except (
             asyncpg.PostgresError,
             asyncpg.InterfaceError,
@@ -299,35 +289,6 @@ class Bridge:
         self._not_before = self._loop.time() + wait
         if self._failures == 1:
             _journal.warning("database.unreachable", message="The database cannot be reached.")
-
-    async def _connect(self) -> Any:
-        server_settings = {"application_name": self._application}
-        options: dict[str, Any] = {}
-        if self._settings.pgbouncer:
-            # A pooler in transaction mode knows neither our prepared statements nor startup parameters;
-            # timeouts are then set by ALTER ROLE … SET, or for one scope by SET LOCAL.
-            options["statement_cache_size"] = 0
-        else:
-            server_settings |= {
-                "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-                "lock_timeout": str(LOCK_TIMEOUT_MS),
-                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
-                # UTC, so that an interval of days never meets a change of clocks on a server set to local
-                # time.
-                "timezone": "UTC",
-            }
-        connection = await asyncpg.connect(
-            self._settings.url.reveal(), timeout=CONNECT_TIMEOUT, server_settings=server_settings, **options
-        )
-        try:
-            for name in ("json", "jsonb"):
-                await connection.set_type_codec(
-                    name, schema="pg_catalog", encoder=encode_json, decoder=json.loads, format="text"
-                )
-        except BaseException:
-            connection.terminate()  # not awaited: we may be on our way out of a cancellation
-            raise
-        return connection
 
     # ------------------------------------------------------------------ keeping
 
@@ -385,11 +346,6 @@ class Bridge:
             terminated=self._terminated,
             down=self._failures > 0,
         )
-
-
-def encode_json(value: object) -> str:
-    """JSON as PostgreSQL takes it: short, UTF-8 as it is, and no NaN, which jsonb would refuse later."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _log_only(_loop: object, context: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ import trio
 
 from vpnd.database import Row
 from vpnd.database.bridge import Bridge, Seat
+from vpnd.database.connect import IDLE_IN_TRANSACTION_MS, LOCK_TIMEOUT_MS
 from vpnd.database.errors import (
     CommitUnknown,
     DatabaseError,
@@ -57,7 +58,8 @@ def begin_statement(deadline: float, *, read_only: bool, pgbouncer: bool) -> str
     if deadline > SESSION_DEADLINE or pgbouncer:
         begin += f"; SET LOCAL statement_timeout = {max(1, int((deadline - 0.5) * 1000))}"
     if pgbouncer:
-        begin += "; SET LOCAL lock_timeout = 2000; SET LOCAL idle_in_transaction_session_timeout = 10000"
+        begin += f"; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"
+        begin += f"; SET LOCAL idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}"
     return begin
 
 

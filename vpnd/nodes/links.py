@@ -9,7 +9,7 @@ A link is a secret: whoever has it, has the access.
 """
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -54,24 +54,26 @@ def vless_link(inbound: PublicInbound, uuid: str, name: str) -> str:
     return f"{_SCHEME}://{_encoded(uuid)}@{_authority(inbound.host)}:{inbound.port}?{pairs}#{_encoded(name)}"
 
 
-def links_of(nodes: Iterable[tuple[str, Sequence[Mapping[str, Any]]]], uuid: str) -> list[str]:
-    """Return the links of one credential on every inbound of `nodes` (name, and inbounds as the node told them).
+def links_of(nodes: Iterable[tuple[str, Sequence[Any]]], uuid: str) -> list[str]:
+    """Return the links to every inbound of some nodes for the credential `uuid`.
 
-    An inbound that no link can be made for is left out and told: one node of another version must not take
-    the links of all others away.
+    `nodes` are names with their inbounds as JSON, the way a node told them. A node's only inbound is shown by the
+    node's name, several are told apart by their tags. An inbound that no link can be made for is told in the journal
+    and left out: one node of another version must not empty everybody's profile.
     """
     links = []
-    for node, inbounds in nodes:
+    for name, inbounds in nodes:
         for document in inbounds:
             try:
                 inbound = PublicInbound.parse(document)
-                name = node if len(inbounds) == 1 else f"{node} {inbound.tag}"
-                links.append(vless_link(inbound, uuid, name))
+                links.append(
+                    vless_link(inbound, uuid, name if len(inbounds) == 1 else f"{name} {inbound.tag}")
+                )
             except ValueError as error:
                 journal.warning(
                     "node.inbound_unreadable",
-                    message=f"an inbound of node {node} makes no link: {error}",
-                    node=node,
+                    message=f"no link can be made for an inbound of node {name}: {error}",
+                    node=name,
                 )
     return links
 

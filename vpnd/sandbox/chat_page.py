@@ -41,6 +41,9 @@ SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 
+#: Events of the clockwork, which would bury those that a customer causes.
+ROUTINE: Final = ("worker.", "telegram.poll")
+
 #: Journal lines kept for a page that is opened later.
 JOURNAL_KEPT: Final = 200
 
@@ -67,7 +70,7 @@ class Journal:
             return  # not a journal line: an interpreter's last words, shown by --verbose
         if not isinstance(entry, dict) or not isinstance(entry.get("message"), str):
             return
-        if entry.get("level") == "debug":
+        if entry.get("level") == "debug" or str(entry.get("event", "")).startswith(ROUTINE):
             return
         self._number += 1
         self._lines.append({"number": self._number, "at": time.time(), "text": entry["message"]})

@@ -11,8 +11,10 @@ from typing import Any
 
 import attrs
 import trio
+from hypercorn.protocol.events import StreamClosed
+from hypercorn.protocol.http_stream import HTTPStream
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 KINDS = frozenset(
     {
@@ -98,16 +100,40 @@ class FaultBoard:
         return self._release
 
 
-class DroppedReply(Response):
-    """Closes the connection instead of answering: the client sees its peer hang up.
+_HANG_UP = "vpnd.hang_up"
+"""A message of our own between DroppedReply and hanging_up(); no server ever sees it."""
 
-    ASGI has no word for it, and an application that simply returns is answered for with a 500. An interim response followed by
-    nothing makes the server close: HTTP clients skip interim responses, so what is left is the end of the stream.
-    """
+
+class DroppedReply(Response):
+    """Closes the connection instead of answering: the client sees its peer hang up. Needs hanging_up() around the app."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the interim head and stop there."""
-        await send({"type": "http.response.start", "status": 100, "headers": []})
+        """Ask for the end of the connection."""
+        await send({"type": _HANG_UP})
+
+
+def hanging_up(app: ASGIApp) -> ASGIApp:
+    """An application whose DroppedReply answers really end their connection, without a byte.
+
+    ASGI has no word for it, and an application that simply returns is answered for with a 500. So hypercorn's own stream is
+    told that it is closed before anything was sent, and from that concludes that the connection cannot be used again.
+    """
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def inner(message: Message) -> None:
+            if message["type"] != _HANG_UP:
+                await send(message)
+                return
+            stream = getattr(send, "__self__", None)
+            if not isinstance(stream, HTTPStream):
+                raise TypeError("this server's connections cannot be hung up")
+            if not stream.closed:
+                stream.closed = True
+                await stream.send(StreamClosed(stream_id=stream.stream_id))
+
+        await app(scope, receive, inner)
+
+    return outer
 
 
 class HangingReply(Response):

@@ -15,6 +15,7 @@ from vpnd.runtime.serve import serve_asgi
 from vpnd.sandbox import cryptopay_api, telegram_server
 from vpnd.sandbox.clock import SandboxClock
 from vpnd.sandbox.cryptopay_api import CryptoPayServer
+from vpnd.sandbox.faults import hanging_up
 from vpnd.sandbox.telegram_api import TelegramApi, not_found, wrong_http_method
 from vpnd.sandbox.telegram_control import TelegramControl
 from vpnd.sandbox.telegram_server import TelegramServer
@@ -69,7 +70,7 @@ async def open_sandbox(
         for app, port in applications:
             serve = partial(
                 serve_asgi,
-                app,
+                hanging_up(app),
                 [f"127.0.0.1:{port}"],
                 shutdown_trigger=trio.sleep_forever,
                 graceful_timeout=GRACE,

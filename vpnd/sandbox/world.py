@@ -28,7 +28,7 @@ from vpnd.database.database import open_database
 from vpnd.database.migrate import migrate
 from vpnd.runtime.limits import Limits
 from vpnd.sandbox.client_core import free_port
-from vpnd.sandbox.postgres import embedded_postgres
+from vpnd.sandbox.postgres import PostgresServer, embedded_postgres
 from vpnd.sandbox.programs import Program, ProgramFailed, write_private
 from vpnd.sandbox.targets import DECOY_NAME, Targets, open_targets
 
@@ -98,6 +98,7 @@ class World:
 
     folder: Path
     options: WorldOptions
+    postgres: PostgresServer
     database_url: str
     telegram: Control
     cryptopay: Control
@@ -175,6 +176,7 @@ async def open_world(options: WorldOptions | None = None) -> AsyncIterator[World
         world = World(
             folder=folder,
             options=options,
+            postgres=postgres,
             database_url=postgres.url,
             telegram=telegram,
             cryptopay=cryptopay,

@@ -14,14 +14,29 @@ Customers' accounts are locked in the order of their ids, after purchases and su
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from vpnd.database.scope import Transaction
+from vpnd.shop.accounts import (
+    Account,
+    AccountRef,
+    LedgerError,
+    adjustments,
+    clearing,
+    customer,
+    exchange,
+    held,
+    lock_balance,
+    open_accounts,
+    receivable,
+    refunds,
+    revenue,
+)
 from vpnd.shop.source import Source, fetch, fetchrow
 
 __all__ = [
@@ -50,14 +65,7 @@ __all__ = [
     "statement",
 ]
 
-AccountKind = Literal[
-    "clearing", "customer", "receivable", "exchange", "revenue", "referral", "refunds", "adjustments", "held"
-]
 _AUDIT_DEADLINE: Final = 120.0  # seconds; a pass over the whole ledger
-
-
-class LedgerError(Exception):
-    """The ledger refuses the transfer."""
 
 
 class InsufficientBalance(LedgerError):
@@ -66,56 +74,6 @@ class InsufficientBalance(LedgerError):
 
 class AlreadyReversed(LedgerError):
     """The transfer has a reversal already."""
-
-
-@frozen
-class AccountRef:
-    """An account by what it is for; it is opened by the first transfer that names it."""
-
-    kind: AccountKind
-    owner: str
-    currency: str
-    customer_id: int | None = None
-
-
-def clearing(provider: str, currency: str) -> AccountRef:
-    """What a provider holds for us."""
-    return AccountRef("clearing", provider, currency)
-
-
-def held(provider: str, currency: str) -> AccountRef:
-    """Money that belongs to nobody yet: an admin decides."""
-    return AccountRef("held", provider, currency)
-
-
-def customer(customer_id: int, currency: str) -> AccountRef:
-    """A customer's balance."""
-    return AccountRef("customer", str(customer_id), currency, customer_id)
-
-
-def receivable(customer_id: int, currency: str) -> AccountRef:
-    """What a customer owes us."""
-    return AccountRef("receivable", str(customer_id), currency, customer_id)
-
-
-def exchange(currency: str) -> AccountRef:
-    """Where one currency leaves and another enters; the rate stands in the rows."""
-    return AccountRef("exchange", "", currency)
-
-
-def revenue(currency: str) -> AccountRef:
-    """What was sold."""
-    return AccountRef("revenue", "", currency)
-
-
-def refunds(currency: str) -> AccountRef:
-    """What was sold and given back."""
-    return AccountRef("refunds", "", currency)
-
-
-def adjustments(currency: str) -> AccountRef:
-    """What an admin gave or took by hand."""
-    return AccountRef("adjustments", "", currency)
 
 
 @frozen
@@ -152,15 +110,6 @@ class Entry:
 
 
 @frozen
-class Account:
-    """An open account. `balance` is cached for customers only, locked for the rest of the transaction."""
-
-    id: int
-    ref: AccountRef
-    balance: int | None
-
-
-@frozen
 class StatementLine:
     """One transfer as an account sees it: `amount` is positive when it gained."""
 
@@ -172,23 +121,6 @@ class StatementLine:
     note: str | None
     created_at: datetime
 
-
-_FIND: Final = """
-select a.id, a.kind, a.owner, a.currency, a.customer_id, a.balance
-from unnest($1::text[], $2::text[], $3::text[]) as w (kind, owner, currency)
-join accounts a on a.kind = w.kind and a.owner = w.owner and a.currency = w.currency
-"""
-
-# In one order, so that two transactions that open the same accounts wait and do not deadlock.
-_OPEN: Final = """
-insert into accounts (kind, owner, currency, customer_id, balance)
-select w.kind, w.owner, w.currency, w.customer_id, case when w.kind = 'customer' then 0 end
-from unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) as w (kind, owner, currency, customer_id)
-order by w.kind, w.owner, w.currency
-on conflict (kind, owner, currency) do nothing
-"""
-
-_LOCK: Final = "select id, balance from accounts where id = any($1::bigint[]) order by id for no key update"
 
 _POST: Final = """
 with moved as (
@@ -202,38 +134,6 @@ select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::t
                      $7::bigint[], $8::bigint[], $9::numeric[], $10::bigint[], $11::text[])
 returning id, reference
 """
-
-
-async def open_accounts(tx: Transaction, refs: Iterable[AccountRef]) -> dict[AccountRef, Account]:
-    """Find or open the accounts as a set, and lock those of customers in the order of their ids."""
-    wanted = sorted(set(refs), key=lambda ref: (ref.kind, ref.owner, ref.currency))
-    keys = [ref.kind for ref in wanted], [ref.owner for ref in wanted], [ref.currency for ref in wanted]
-    rows = await tx.fetch(_FIND, *keys)
-    if len(rows) < len(wanted):
-        await tx.execute(_OPEN, *keys, [ref.customer_id for ref in wanted])
-        rows = await tx.fetch(_FIND, *keys)  # also those that another transaction opened meanwhile
-    accounts: dict[AccountRef, Account] = {}
-    for row in rows:
-        ref = AccountRef(row["kind"], row["owner"], row["currency"], row["customer_id"])
-        accounts[ref] = Account(row["id"], ref, row["balance"])
-    missing = [ref for ref in wanted if ref not in accounts]
-    if missing:
-        raise LedgerError(
-            f"account {missing[0].kind}:{missing[0].owner}:{missing[0].currency} is another customer's"
-        )
-    cached = {account.id: ref for ref, account in accounts.items() if ref.kind == "customer"}
-    if cached:
-        for row in await tx.fetch(_LOCK, list(cached)):
-            ref = cached[row["id"]]
-            accounts[ref] = evolve(accounts[ref], balance=row["balance"])
-    return accounts
-
-
-async def lock_balance(tx: Transaction, customer_id: int, currency: str) -> int:
-    """Lock a customer's account until the transaction ends and return its balance in minor units."""
-    ref = customer(customer_id, currency)
-    accounts = await open_accounts(tx, [ref])
-    return accounts[ref].balance or 0
 
 
 async def post(tx: Transaction, entries: Sequence[Entry]) -> list[int]:

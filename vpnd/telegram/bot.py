@@ -9,12 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 import telegram.error as ptb
+from telegram import TelegramObject
 from telegram.ext import BaseRateLimiter, ExtBot
 from telegram.request import BaseRequest
 
 from vpnd.telegram.errors import translate
 
 __all__ = ["TrioBot"]
+
+# PTB guards its objects against being written to by a __setattr__ in Python, which runs for every attribute of every object:
+# some 400 times for an update and its reply, a tenth of their whole cost. Without it they behave the same, but for the
+# error on writing into them.
+if "__setattr__" in vars(TelegramObject):
+    type.__delattr__(TelegramObject, "__setattr__")
 
 
 class TrioBot(ExtBot[Any]):

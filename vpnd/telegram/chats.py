@@ -119,6 +119,7 @@ class ChatQueues:
         self._missed = False
         self._feed_wake = trio.Event()
         self._feed_wake.set()
+        self._hope = trio.Event()
         self._retries: list[tuple[float, int, int, StoredUpdate]] = []
         self._retry_wake = trio.Event()
         self._rescan_from: int | None = None
@@ -196,6 +197,7 @@ class ChatQueues:
         """Take in updates that were just stored, in order. Never waits: what finds no place stays in the table."""
         if self._handlers is None or self._stopping:
             return  # the next run begins with the table
+        self._hope.set()
         for update in updates:
             if update.kind == "pre_checkout_query":
                 self._admit_pre_checkout(update)
@@ -354,7 +356,10 @@ class ChatQueues:
                     journal.warning(
                         "telegram.inbox_not_read", message=f"the inbox could not be read: {error}"
                     )
-                await trio.sleep(jittered_backoff(failures, 0.2, 5.0, self._rng))
+                # An update that is offered was stored a moment ago: the database is back.
+                self._hope = trio.Event()
+                with trio.move_on_after(jittered_backoff(failures, 0.2, 5.0, self._rng)):
+                    await self._hope.wait()
                 self._feed_wake.set()
 
     async def _feed_page(self) -> None:

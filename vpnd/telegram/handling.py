@@ -86,7 +86,7 @@ class Handling:
         seconds = PRE_CHECKOUT_DEADLINE if kind == "pre_checkout_query" else DEADLINE
         error: Exception | None = None
         try:
-            with handling(update), trio.move_on_after(seconds) as scope:
+            with trio.move_on_after(seconds) as scope, handling(update):
                 await self._dispatch(update.payload)
             if scope.cancelled_caught:
                 error = UpdateDeadline(seconds)

@@ -142,7 +142,7 @@ class H11Request(BaseRequest):
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._context = (context or ssl.create_default_context()) if parts.scheme == "https" else None
-        self._headers = [("Host", parts.netloc.rpartition("@")[2]), ("User-Agent", "vpnd")]
+        self._headers = [("Host", parts.netloc.rpartition("@")[2])]
         self._connect = connect
         self._read_timeout = read_timeout
         self._places = trio.Semaphore(connections, max_value=connections)
@@ -311,11 +311,27 @@ class H11Request(BaseRequest):
         bound: int,
     ) -> tuple[int, bytes]:
         """Write the request and read the response; the connection is idle again afterwards or closed."""
-        kept = False
+        protocol = connection.protocol
+        data = b"".join([protocol.send(event) or b"" for event in message])
+        written = kept = False
+        result: tuple[int, bytes] | None = None
         try:
-            await self._write(connection, message, writing)
-            result = await self._read(connection, reading, bound, safe_to_repeat=safe_to_repeat)
-            protocol = connection.protocol
+            # One scope whose deadline moves: it costs as much as everything else here that is not h11.
+            with trio.move_on_after(writing) as scope:
+                try:
+                    await connection.stream.send_all(data)
+                except (OSError, trio.BrokenResourceError):
+                    # The kernel never took over the last byte, so the server cannot have seen a whole request.
+                    raise _Stale from None
+                written = True
+                scope.deadline = trio.current_time() + reading
+                result = await self._read(connection, bound, safe_to_repeat=safe_to_repeat)
+            if result is None:
+                seconds = reading if written else writing
+                raise TransportTimeout(
+                    f"no answer within {seconds:g} s" if written else f"not written within {seconds:g} s",
+                    maybe_sent=written,
+                )
             if protocol.our_state is h11.DONE and protocol.their_state is h11.DONE:
                 protocol.start_next_cycle()
                 connection.idle_since = trio.current_time()
@@ -329,49 +345,31 @@ class H11Request(BaseRequest):
             if not kept:
                 await trio.aclose_forcefully(connection.stream)
 
-    async def _write(self, connection: _Connection, message: list[h11.Event], writing: float) -> None:
-        data = b"".join([connection.protocol.send(event) or b"" for event in message])
-        try:
-            with trio.move_on_after(writing):
-                await connection.stream.send_all(data)
-                return
-        except (OSError, trio.BrokenResourceError):
-            # The last byte was never taken over by the kernel, so the server cannot have seen a whole request.
-            raise _Stale from None
-        raise TransportTimeout(f"the request could not be written within {writing:g} s", maybe_sent=False)
-
-    async def _read(
-        self, connection: _Connection, reading: float, bound: int, *, safe_to_repeat: bool
-    ) -> tuple[int, bytes]:
+    async def _read(self, connection: _Connection, bound: int, *, safe_to_repeat: bool) -> tuple[int, bytes]:
         protocol, stream = connection.protocol, connection.stream
         status, size = 0, 0
         chunks: list[bytes] = []
         heard = False
         try:
-            with trio.move_on_after(reading) as scope:
-                while True:
-                    event = protocol.next_event()
-                    if event is h11.NEED_DATA:
-                        data = await stream.receive_some(_READ_SIZE)
-                        if not data and not heard:
-                            break
-                        heard = True
-                        protocol.receive_data(bytes(data))
-                    elif isinstance(event, h11.Data):
-                        size += len(event.data)
-                        if size > bound:
-                            raise TransportFailure(
-                                f"the answer is longer than {bound} bytes", maybe_sent=True
-                            )
-                        chunks.append(bytes(event.data))
-                    elif isinstance(event, h11.Response):
-                        status = event.status_code
-                    elif isinstance(event, h11.EndOfMessage):
-                        return status, b"".join(chunks)
+            while True:
+                event = protocol.next_event()
+                if event is h11.NEED_DATA:
+                    data = await stream.receive_some(_READ_SIZE)
+                    if not data and not heard:
+                        break
+                    heard = True
+                    protocol.receive_data(bytes(data))
+                elif isinstance(event, h11.Data):
+                    size += len(event.data)
+                    if size > bound:
+                        raise TransportFailure(f"the answer is longer than {bound} bytes", maybe_sent=True)
+                    chunks.append(bytes(event.data))
+                elif isinstance(event, h11.Response):
+                    status = event.status_code
+                elif isinstance(event, h11.EndOfMessage):
+                    return status, b"".join(chunks)
         except (OSError, trio.BrokenResourceError):
             pass  # told apart below, together with a farewell in good order
-        if scope.cancelled_caught:
-            raise TransportTimeout(f"no answer within {reading:g} s", maybe_sent=True)
         if safe_to_repeat and not heard:
             raise _Stale
         raise TransportFailure("the connection broke before the whole answer came", maybe_sent=True)

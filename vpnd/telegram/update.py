@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -103,11 +101,16 @@ def current_update() -> StoredUpdate | None:
     return _current.get()
 
 
-@contextmanager
-def handling(update: StoredUpdate) -> Iterator[None]:
-    """Name `update` as the one being handled, for the calling task and its children."""
-    token = _current.set(update)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class handling:  # noqa: N801  used as a verb, and a class because a generator costs three times as much per update
+    """Name an update as the one being handled, for the calling task and its children, within a `with` block."""
+
+    __slots__ = ("_token", "_update")
+
+    def __init__(self, update: StoredUpdate) -> None:
+        self._update = update
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._update)
+
+    def __exit__(self, *_exc: object) -> None:
+        _current.reset(self._token)

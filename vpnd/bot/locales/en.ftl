@@ -374,3 +374,6 @@ command-buy = Get or renew the VPN
 command-subscription = My subscription and link
 command-help = How to connect
 command-language = Язык / Language
+
+# The one entry that an app shows for a subscription that has ended.
+profile-expired = Ended: renew it in the bot

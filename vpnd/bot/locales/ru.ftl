@@ -379,3 +379,6 @@ command-buy = Подключить или продлить VPN
 command-subscription = Моя подписка и ссылка
 command-help = Как подключиться
 command-language = Язык / Language
+
+# The one entry that an app shows for a subscription that has ended.
+profile-expired = Закончилась: продлите в боте

@@ -130,7 +130,7 @@ function keyboard(message, rows) {
   for (const row of rows) {
     const line = element("div", "keys");
     for (const key of row) {
-      const button = element("button", key.url || key.copy_text ? "link" : "", key.text);
+      const button = element("button", key.url ? "link" : "", key.text);
       button.addEventListener("click", () => press(message, key, button));
       line.append(button);
     }
