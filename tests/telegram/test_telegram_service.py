@@ -211,3 +211,13 @@ async def test_a_flood_spills_into_the_real_table(db: Database) -> None:
             await fake.until(lambda: len(fake.sent()) == 301)
         texts = [int(p["text"]) for p in fake.sent()]
     assert [n for n in texts if n != 301] == list(range(1, 301))
+
+
+@pytest.mark.postgres
+async def test_what_postgresql_cannot_hold_is_left_out(db: Database) -> None:
+    """A null character or half a surrogate pair in a text costs its own update and no other."""
+    async with fake_telegram() as fake:
+        fake.push(message(1), message(2, text="a\x00b"), message(3, text="\ud83d"), message(4))
+        async with serving(fake, DatabaseInbox(db)):
+            await fake.until(lambda: fake.confirmed == 4 and len(fake.sent()) == 2)
+    assert [p["text"] for p in fake.sent()] == ["1", "4"]

@@ -53,6 +53,10 @@ SILENT_CONNECT: Final = 1.0
 #: Back-off between attempts to connect, in seconds.
 RECONNECT_FIRST: Final = 0.05
 RECONNECT_CAP: Final = 1.0
+#: While it is in doubt whether the server can be reached, a new connection is tried this often, in seconds, and
+#: for so long.
+REGAIN_INTERVAL: Final = 0.5
+REGAIN_TIME: Final = 6.0
 
 _journal = get_journal("database")
 
@@ -116,6 +120,8 @@ class Bridge:
         self._failures_total = 0
         self._terminated = 0
         self._not_before = 0.0
+        self._doubt = trio.Event()  # something went wrong that an outage might explain
+        self._back = trio.Event()  # set, and replaced, when a doubt has ended well
         self._rng = Random()  # noqa: S311 (spreads a herd, guards nothing)
         metrics.db_connections_max.set(settings.pool_max)
 
@@ -178,6 +184,7 @@ class Bridge:
         if future.done():
             return
         self._terminated += 1
+        self._doubt.set()
         _journal.warning(
             "database.connection_terminated",
             message="A connection did not come back to order in time after a cancellation and was cut.",
@@ -220,6 +227,8 @@ class Bridge:
         if connection is None:
             return
         self._used -= 1
+        if connection.is_closed():
+            self._doubt.set()
         if connection.is_closed() or connection.is_in_transaction() or self._closing:
             connection.terminate()
         elif self._used + len(self._idle) >= self._settings.pool_max:
@@ -285,6 +294,7 @@ class Bridge:
     def _failed(self) -> None:
         self._failures += 1
         self._failures_total += 1
+        self._doubt.set()
         wait = jittered_backoff(self._failures, RECONNECT_FIRST, RECONNECT_CAP, self._rng)
         self._not_before = self._loop.time() + wait
         if self._failures == 1:
@@ -302,7 +312,34 @@ class Bridge:
         while True:
             await self.top_up()
             self.expire_idle(keep=max(self._settings.pool_min, self._used))
-            await trio.sleep(60)
+            with trio.move_on_after(60):
+                await self._doubt.wait()
+            if self._doubt.is_set():
+                await self._regain()
+
+    async def _regain(self) -> None:
+        """Try until the server lets us in, then wake whoever rests until it does."""
+        while not await self._reach():
+            await trio.sleep(REGAIN_INTERVAL)
+        self._doubt = trio.Event()
+        back, self._back = self._back, trio.Event()
+        back.set()
+
+    async def _reach(self) -> bool:
+        seat = Seat()
+        try:
+            with trio.move_on_after(REGAIN_TIME):
+                await self.hop(self.take(seat, fresh=True), seat)
+                return True
+        except DatabaseUnavailable:
+            return False
+        finally:
+            self.give_back(seat)
+        return False
+
+    async def wait_back(self) -> None:
+        """Wait until the server can be reached again after something went wrong that an outage may explain."""
+        await self._back.wait()
 
     async def top_up(self) -> None:
         """Open connections until `pool_min` exist, or until one cannot be had."""

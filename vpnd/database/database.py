@@ -249,6 +249,15 @@ class Database:
         finally:
             await place.__aexit__(None, None, None)
 
+    async def wait_back(self) -> None:
+        """Wait for the next end of an outage: the server lets us in again after it had not, or seemed not to."""
+        await self._bridge.wait_back()
+
+    async def rest(self, seconds: float) -> None:
+        """Sleep after a failure, but no longer than until the server is back: back-off is not for who can be helped."""
+        with trio.move_on_after(seconds):
+            await self.wait_back()
+
     async def probe(self) -> None:
         """Ask the server for a sign of life, past all limits; ends within 2 s (and the grace of a cut
         connection).

@@ -152,6 +152,7 @@ class Relay:
         self._record_now = trio.Event()
         self._stopped_by_hand = False
         self._pause_until = -math.inf
+        self._pause_asked = False  # the other side named its length
         self._pauses = 0  # in a row; the first item after a pause goes alone
         self._delivered = self._repeats = self._fenced = 0
 
@@ -226,8 +227,11 @@ class Relay:
             pause = self._pause_until - trio.current_time()
             with trio.move_on_after(max(pause, wait)):
                 if pause > 0 or trouble:
-                    await trio.sleep_forever()  # being woken does not mend what is down
-                await self._claim_now.wait()
+                    await self._db.wait_back()  # being woken does not mend what is down
+                    if not self._pause_asked:
+                        self._pause_until = -math.inf
+                else:
+                    await self._claim_now.wait()
 
     def _room(self) -> dict[str, int]:
         """How many rows each lane takes now: a new batch when the last one has been begun."""
@@ -334,6 +338,7 @@ class Relay:
             self._pauses += 1
             own = jittered_backoff(self._pauses, PAUSE_FIRST, PAUSE_CAP, self._rng)
             self._pause_until = now + (own if delivery.after is None else delivery.after)
+            self._pause_asked = delivery.after is not None
             _journal.warning(
                 "outbox.paused",
                 message=f"Deliveries of {item.kind} pause for {self._pause_until - now:.1f}s",
@@ -375,7 +380,7 @@ class Relay:
                 _journal.warning(
                     "outbox.record_failed", message=f"Ends of deliveries are not recorded yet: {error}"
                 )
-                await trio.sleep(jittered_backoff(trouble, 0.1, 5.0, self._rng))
+                await self._db.rest(jittered_backoff(trouble, 0.1, 5.0, self._rng))
                 self._record_now.set()
             self._claim_now.set()
 

@@ -403,19 +403,24 @@ def _reachable_binaries(user: User | None) -> Path:
     if _can_reach(program, user):
         return binaries
     installation = binaries.parent
-    mark = hashlib.sha256(f"{installation}:{program.stat().st_mtime_ns}".encode()).hexdigest()[:12]
+    # A wheel keeps the libraries that it brings in <package>.libs beside the package, and finds them from there.
+    libraries = installation.parent.with_name(f"{installation.parent.name}.libs")
+    mark = hashlib.sha256(f"{installation}:{program.stat().st_mtime_ns}:2".encode()).hexdigest()[:12]
     home = _public_home()
     copy = home / f"postgres-{mark}"
     if not copy.is_dir():
         fresh = Path(tempfile.mkdtemp(prefix="copying-", dir=home))
-        shutil.copytree(installation, fresh / "it", symlinks=True)
-        for place in (fresh / "it", *(fresh / "it").rglob("*")):
+        tree = fresh / "it"
+        shutil.copytree(installation, tree / installation.parent.name / installation.name, symlinks=True)
+        if libraries.is_dir():
+            shutil.copytree(libraries, tree / libraries.name, symlinks=True)
+        for place in (tree, *tree.rglob("*")):
             if not place.is_symlink():
                 place.chmod(0o755 if place.is_dir() or place.stat().st_mode & stat.S_IXUSR else 0o644)
         with contextlib.suppress(OSError):  # somebody else was faster; his copy is as good
-            (fresh / "it").rename(copy)
+            tree.rename(copy)
         shutil.rmtree(fresh, ignore_errors=True)
-    return copy / "bin"
+    return copy / installation.parent.name / installation.name / "bin"
 
 
 def _public_home() -> Path:

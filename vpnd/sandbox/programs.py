@@ -38,11 +38,15 @@ class Program:
         module_arguments: list[str],
         *,
         env: Mapping[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
         stop_timeout: float = 10.0,
     ) -> None:
-        """Declare `python -m MODULE ARG…` (`module_arguments`) as a program called `name`; nothing is started yet."""
+        """Declare `python -m MODULE ARG…` (`module_arguments`) as a program called `name`; nothing is started yet.
+
+        `prefix` is a program that becomes the other one, like `setpriv`, with its arguments.
+        """
         self._nursery = nursery
-        self._argv = [sys.executable, "-m", *module_arguments]
+        self._argv = [*prefix, sys.executable, "-m", *module_arguments]
         self._env = env
         self._stop_timeout = stop_timeout
         self._scope: trio.CancelScope | None = None

@@ -57,6 +57,7 @@ class WorldOptions:
         expiry_interval: seconds between two looks of the expiry worker.
         daemon_extra: TOML appended to the daemon's configuration.
         durable: whether PostgreSQL waits for its disk.
+        agent_prefix: a program (and its arguments) that the node's agent is started by.
         folder: where everything is kept; None: a temporary folder, removed at the end.
     """
 
@@ -66,6 +67,7 @@ class WorldOptions:
     expiry_interval: float = 1.0
     daemon_extra: str = ""
     durable: bool = True
+    agent_prefix: tuple[str, ...] = ()
     folder: Path | None = None
 
 
@@ -160,7 +162,11 @@ async def open_world(options: WorldOptions | None = None) -> AsyncIterator[World
         # Registered after the nursery: whatever ends the block ends its programs first.
         stack.callback(nursery.cancel_scope.cancel)
         telegram, cryptopay = await _start_servers(nursery, http, postgres.url)
-        agent, node = (await _start_node(nursery, folder, targets)) if options.node else (None, "")
+        agent, node = (
+            (await _start_node(nursery, folder, targets, options.agent_prefix))
+            if options.node
+            else (None, "")
+        )
         web, metrics = free_port(), free_port()
         config = folder / "vpnd.toml"
         write_private(
@@ -224,7 +230,9 @@ async def _start_servers(
     )
 
 
-async def _start_node(nursery: trio.Nursery, folder: Path, targets: Targets) -> tuple[Program, str]:
+async def _start_node(
+    nursery: trio.Nursery, folder: Path, targets: Targets, prefix: tuple[str, ...]
+) -> tuple[Program, str]:
     """Start the agent; return it and the daemon's `[[nodes]]` table for it."""
     state = folder / "node"
     state.mkdir(mode=0o700, exist_ok=True)
@@ -253,7 +261,9 @@ target = "{targets.decoy}"
 format = "json"
 """,
     )
-    agent = Program(nursery, "vpnd node run", ["vpnd", "node", "run", "--config", str(config)])
+    agent = Program(
+        nursery, "vpnd node run", ["vpnd", "node", "run", "--config", str(config)], prefix=prefix
+    )
     await agent.start()
     return (
         agent,

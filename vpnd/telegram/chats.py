@@ -38,7 +38,7 @@ from vpnd.runtime.backoff import jittered_backoff
 from vpnd.runtime.journal import get_journal
 from vpnd.telegram.finisher import Finisher
 from vpnd.telegram.handling import Ending, Handling, OnFailure
-from vpnd.telegram.store import InboxStore
+from vpnd.telegram.store import InboxStore, Rest
 from vpnd.telegram.update import StoredUpdate
 
 __all__ = ["ChatQueues", "QueuesStatistics"]
@@ -87,6 +87,7 @@ class ChatQueues:
         dispatch: runs the handlers of one update's JSON and raises what they raise.
         on_failure: tells the customer that his update failed.
         rng: the source of chance for back-off.
+        rest: sleeps before a failed write is tried again, for so many seconds or until the store is back.
     """
 
     def __init__(
@@ -96,10 +97,11 @@ class ChatQueues:
         on_failure: OnFailure,
         *,
         rng: Random | None = None,
+        rest: Rest = trio.sleep,
     ) -> None:
         self._store = store
         self._handling = Handling(dispatch, on_failure)
-        self._finisher = Finisher(store, self._forget)
+        self._finisher = Finisher(store, self._forget, rest=rest)
         self._rng = rng or Random()  # noqa: S311  spreads retries, guards nothing
         self._handlers: trio.Nursery | None = None
         self._handler_scope = trio.CancelScope()
@@ -212,6 +214,14 @@ class ChatQueues:
         self._behind = True
         self._missed = True
         self._feed_wake.set()
+
+    def go_on(self) -> None:
+        """Try now whatever waits to be tried again: the database, which it most likely waits for, is back."""
+        self._hope.set()
+        now = trio.current_time()
+        self._retries = [(now, update.update_id, attempt, update) for _, _, attempt, update in self._retries]
+        heapq.heapify(self._retries)
+        self._retry_wake.set()
 
     def _known(self, update: StoredUpdate) -> bool:
         return update.update_id in self._in_hand or update.update_id in self._settled

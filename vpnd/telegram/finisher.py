@@ -15,7 +15,7 @@ import trio
 from vpnd.database.errors import DatabaseError
 from vpnd.runtime.backoff import jittered_backoff
 from vpnd.runtime.journal import get_journal
-from vpnd.telegram.store import InboxStore
+from vpnd.telegram.store import InboxStore, Rest
 
 __all__ = ["Finisher"]
 
@@ -32,10 +32,14 @@ class Finisher:
     Args:
         store: the inbox.
         settled: told which ids have been written.
+        rest: sleeps after the store has failed, for so many seconds or until it is back.
     """
 
-    def __init__(self, store: InboxStore, settled: Callable[[list[int]], None]) -> None:
+    def __init__(
+        self, store: InboxStore, settled: Callable[[list[int]], None], *, rest: Rest = trio.sleep
+    ) -> None:
         self._store = store
+        self._rest = rest
         self._settled = settled
         self._pending: list[tuple[int, str]] = []
         self._writing = trio.Lock()
@@ -74,7 +78,7 @@ class Finisher:
                         message=f"ended updates could not be marked, will try again: {error}",
                         pending=self.pending,
                     )
-                await trio.sleep(jittered_backoff(failures, 0.2, 5.0, self._rng))
+                await self._rest(jittered_backoff(failures, 0.2, 5.0, self._rng))
                 self._wake.set()
 
     async def flush(self) -> None:

@@ -23,7 +23,7 @@ from vpnd.telegram.bot import TrioBot
 from vpnd.telegram.chats import ChatQueues
 from vpnd.telegram.errors import Conflict, RetryLater, TelegramError, Unauthorized
 from vpnd.telegram.outage import Outage
-from vpnd.telegram.store import InboxStore
+from vpnd.telegram.store import InboxStore, Rest
 from vpnd.telegram.update import ALLOWED_UPDATES, StoredUpdate, parse_update
 
 __all__ = ["InboxUnavailable", "Intake"]
@@ -60,6 +60,7 @@ class Intake:
         queues: get what was stored.
         outage: tells people when nothing can be stored.
         rng: the source of chance for back-off.
+        rest: sleeps after the store has failed, for so many seconds or until it is back.
     """
 
     def __init__(
@@ -70,11 +71,13 @@ class Intake:
         outage: Outage,
         *,
         rng: Random | None = None,
+        rest: Rest = trio.sleep,
     ) -> None:
         self._bot = bot
         self._store = store
         self._queues = queues
         self._outage = outage
+        self._rest = rest
         self._rng = rng or Random()  # noqa: S311  spreads retries, guards nothing
 
     # ------------------------------------------------------------------ webhook
@@ -125,7 +128,7 @@ class Intake:
                 failures = 0
             else:
                 failures += 1
-                await trio.sleep(jittered_backoff(failures, BACKOFF_FIRST, BACKOFF_CAP, self._rng))
+                await self._rest(jittered_backoff(failures, BACKOFF_FIRST, BACKOFF_CAP, self._rng))
             offset = max(offset, confirmed + 1)
 
     async def _ask(self, offset: int) -> list[StoredUpdate]:
@@ -185,6 +188,8 @@ class Intake:
         try:
             new = await self._store.store(batch)
         except (IntegrityError, QueryError) as error:
+            if not _speaks_of_the_data(error):
+                raise  # a missing table, say: it will be there after the migration, and so must the updates be
             await self._keep_one_by_one(batch, error)
             return
         except BaseException:
@@ -215,6 +220,18 @@ class Intake:
             if update.update_id not in new:
                 metrics.telegram_updates_total.labels(_label(update.kind), "duplicate").inc()
         self._queues.offer([update for update in batch if update.update_id in new])
+
+
+def _speaks_of_the_data(error: DatabaseError) -> bool:
+    """Say whether what is wrong is a value in the batch (a null character, a number too large) and will always be."""
+    if isinstance(error, QueryError):
+        # Class 22 is "data exception"; the driver's own check of an argument carries no code.
+        return (
+            error.message.startswith("argument")
+            if error.sqlstate is None
+            else error.sqlstate.startswith("22")
+        )
+    return True
 
 
 def _label(kind: str) -> str:

@@ -173,8 +173,9 @@ async def open_telegram(
     register(application)
     sender = Sender(bot, lanes)
     said = callbacks(sender)
-    queues = ChatQueues(store, application.dispatch, said.on_failure)
-    intake = Intake(bot, store, queues, Outage(said.repair_notice, said.refuse_pre_checkout))
+    rest = trio.sleep if db is None else db.rest
+    queues = ChatQueues(store, application.dispatch, said.on_failure, rest=rest)
+    intake = Intake(bot, store, queues, Outage(said.repair_notice, said.refuse_pre_checkout), rest=rest)
     async with trio.open_nursery() as nursery:
         await nursery.start(lanes.run)
         try:

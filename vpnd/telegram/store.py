@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import attrs
 
 from vpnd.telegram.update import StoredUpdate
 
-__all__ = ["Backlog", "InboxStore"]
+__all__ = ["Backlog", "InboxStore", "Rest"]
+
+#: Sleeps after the store has failed: for so many seconds, or until it is back.
+Rest = Callable[[float], Awaitable[None]]
 
 
 @attrs.frozen

@@ -94,7 +94,7 @@ class NodeFollower:
                             message=f"node {self.node} cannot be kept up to date, trying on: {error}",
                             node=self.node,
                         )
-                    await trio.sleep(jittered_backoff(failures, RETRY_FIRST, RETRY_CAP, self._random))
+                    await self._db.rest(jittered_backoff(failures, RETRY_FIRST, RETRY_CAP, self._random))
 
     async def _greet(self) -> Place:
         """Ask where the node stands; note what it said and that it holds what it says."""

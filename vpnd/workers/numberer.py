@@ -61,7 +61,7 @@ class Numberer:
                 failures += 1
                 if failures == 1:
                     journal.warning("numberer.failed", message=f"the access log cannot be numbered: {error}")
-                await trio.sleep(jittered_backoff(failures, 0.2, 5.0, self._random))
+                await self._db.rest(jittered_backoff(failures, 0.2, 5.0, self._random))
                 woken = True
                 continue
             woken = await self.wake.wait(LOOK_EVERY)
