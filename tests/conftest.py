@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from database_kit import database_settings
 
-from vpnd.config import DatabaseSettings, Secret
 from vpnd.database.database import Database, open_database
 from vpnd.runtime.limits import Limits
 from vpnd.sandbox.postgres import blocking_postgres
@@ -26,7 +26,6 @@ _TEMPLATE = f"vpnd_template_{os.getpid()}"
 #: event loop in each test, and asyncpg outside of a trio-asyncio loop would not work here.
 _PREPARE = """
 import sys, trio
-from vpnd.config import DatabaseSettings, Secret
 from vpnd.database.database import open_database
 from vpnd.database.migrate import migrate
 from vpnd.runtime.limits import Limits
@@ -37,12 +36,6 @@ async def main():
 
 trio.run(main)
 """
-
-
-def database_settings(url: str, **changes: object) -> DatabaseSettings:
-    """The settings a test opens a database with."""
-    values: dict[str, object] = {"url": Secret(url), "pool_min": 0, "pool_max": 10, "acquire_timeout": 10.0}
-    return DatabaseSettings(**(values | changes))  # type: ignore[arg-type]  # keywords by name, checked by attrs
 
 
 def _sibling(url: str, database: str) -> str:

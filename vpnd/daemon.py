@@ -38,6 +38,7 @@ from vpnd.nodes.client import NodeClient
 from vpnd.payments.cryptopay import CryptoPay
 from vpnd.payments.settle import settle_charge
 from vpnd.runtime.backoff import jittered_backoff
+from vpnd.runtime.heap import settle_heap
 from vpnd.runtime.http import HttpClient, open_http_client
 from vpnd.runtime.journal import get_journal
 from vpnd.runtime.limits import Limits
@@ -142,6 +143,7 @@ async def open_daemon(settings: Settings, *, sandbox: bool = False) -> AsyncIter
                 store=GatedInbox(DatabaseInbox(db), daemon.schema_ready),
             )
         )
+        settle_heap()
         yield daemon
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
-from conftest import database_settings
+from database_kit import database_settings
 from database_proxy import Proxy, open_proxy
 
 from vpnd.database.database import Database, open_database

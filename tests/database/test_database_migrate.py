@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
-from conftest import database_settings
+from database_kit import database_settings
 
 from vpnd.database.database import Database, open_database
 from vpnd.database.errors import DatabaseError

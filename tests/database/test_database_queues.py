@@ -36,11 +36,7 @@ async def test_overlapping_batches_at_once_store_each_update_once(db: Database) 
 async def test_what_is_not_done_is_found_again_in_order(db: Database) -> None:
     """After a restart the undone updates are served in the order of their numbers, each queue in its own."""
     await inbox.store(db, [inbox.NewUpdate(n, n % 2, "message", {"n": n}, n == 5) for n in range(1, 8)])
-    finisher = inbox.Finisher(db)
-    async with trio.open_nursery() as nursery:
-        for number in (1, 2, 4):
-            nursery.start_soon(finisher.done, number)
-        nursery.start_soon(finisher.done, 6, "failed")
+    await inbox.finish(db, [(4, "done"), (1, "done"), (6, "failed"), (2, "done")])
     assert [update.update_id for update in await inbox.unfinished(db)] == [3, 5, 7]
     assert [update.update_id for update in await inbox.unfinished(db, limit=1, after=3)] == [5]
     assert [update.payload for update in await inbox.of_queue(db, 1)] == [{"n": 3}, {"n": 5}, {"n": 7}]

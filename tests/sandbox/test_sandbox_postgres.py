@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 import trio
-from conftest import database_settings
+from database_kit import database_settings
 
 from vpnd.database.database import open_database
 from vpnd.runtime.limits import Limits

@@ -23,8 +23,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from soaks.kill import check, is_receipt
 from soaks.kill import Report as Books
+from soaks.kill import check, is_receipt
 
 from vpnd.bot import callbacks
 from vpnd.config import DatabaseSettings, Secret
@@ -178,7 +178,7 @@ async def _outage(world: World, report: Report, what: str, outage: Any) -> None:
                     while True:
                         await customer.say("/start")
                         try:
-                            await customer.wait_for("the menu", lambda m: bool(buttons_of(m)), patience=0.5)
+                            await customer.wait_for("the menu", _offers(callbacks.Plans), patience=0.5)
                         except NotSeen:
                             continue
                         one.button_after = perf_counter() - back
@@ -218,7 +218,7 @@ class Buyer:
             ProgramFailed: it did not come.
         """
         customer = self._customer
-        await self._until(self._start, lambda m: bool(buttons_of(m)))
+        await self._until(self._start, _offers(callbacks.Plans))
         for kind, then in (
             (callbacks.Plans, callbacks.Periods),
             (callbacks.Periods, callbacks.Methods),

@@ -34,7 +34,10 @@ def buy_connect_end(page: Page, url: str) -> None:
     picture(page, "pay-sheet")
     page.click("#sheet-pay")
     page.wait_for_selector("img.photo")
-    assert page.locator("img.photo").last.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    assert (
+        page.locator("img.photo").last.evaluate("image => image.decode().then(() => image.naturalWidth)")
+        > 100
+    )
     page.click("#connect")
     page.wait_for_selector("#connection.ok")
     picture(page, "chat")
@@ -82,11 +85,18 @@ def main() -> int:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+            ],
         )
         page = browser.new_page(viewport={"width": 1180, "height": 1010})
         page.set_default_timeout(20_000)
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console", lambda message: complaints.append(message.text) if message.type == "error" else None
+        )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         SCENARIOS[sys.argv[1]](page, sys.argv[2])
         browser.close()

@@ -7,6 +7,7 @@ import trio
 
 from vpnd.agent.main import AgentStanding, run_agent
 from vpnd.config import Settings
+from vpnd.runtime.heap import settle_heap
 from vpnd.runtime.sdnotify import ServiceManager
 from vpnd.runtime.service import Service, run_service
 
@@ -31,6 +32,8 @@ async def run_node(settings: Settings, service: Service) -> None:
 
 async def _tell_status(manager: ServiceManager, standing: AgentStanding) -> NoReturn:
     """Keep the line of ``systemctl status`` true: who is served, or that nobody is."""
+    await standing.core.running()
+    settle_heap()  # the first life has loaded all that is loaded late
     while True:
         life = await standing.core.running()
         watermark = await standing.state.watermark()

@@ -38,6 +38,7 @@ from vpnd.config import DatabaseSettings
 from vpnd.database import Row
 from vpnd.database.bridge import Bridge, BridgeStatistics, Seat, open_bridge
 from vpnd.database.errors import (
+    CommitUnknown,
     DatabaseError,
     DatabaseTimeout,
     DatabaseUnavailable,
@@ -198,13 +199,47 @@ class Database:
         rows = await self.fetch(name, sql, *args, deadline=deadline, cls=cls)
         return rows[0][0] if rows else None
 
+    # ------------------------------------------------------------------ single writes
+
+    async def write(
+        self, name: str, sql: str, *args: object, deadline: float = 5.0, cls: LimitClass | None = None
+    ) -> list[Row]:
+        """Run one writing statement as a transaction of its own, and return its rows.
+
+        One round trip where a scope takes four. The price: when the connection is lost, nobody asks what
+        became of the statement. So this is for statements whose caller can live with not knowing and may simply
+        run them again, like keeping an update under its number or marking one as done; money takes a scope.
+
+        Raises:
+            CommitUnknown: the connection was lost, and the statement may have been carried out.
+            DatabaseTimeout: the deadline passed; likewise.
+            HeldConnectionError, PoolTimeout, DatabaseUnavailable, DatabaseError: as `transaction`; then it was
+                not carried out.
+        """
+        site = site_named(name)
+        refuse_if_held(f"a write beside the scope ({name!r})")
+        try:
+            wait_since = time.perf_counter()
+            async with self._turn(site, cls):
+                return await self._read(site, sql, args, deadline, wait_since, writes=True)
+        except DatabaseError as error:
+            count_error(error)
+            raise
+
     async def _read(
-        self, site: Site, sql: str, args: tuple[object, ...], deadline: float, wait_since: float
+        self,
+        site: Site,
+        sql: str,
+        args: tuple[object, ...],
+        deadline: float,
+        wait_since: float,
+        *,
+        writes: bool = False,
     ) -> list[Row]:
         seat = Seat()
-        reading = _Reading(self._bridge, seat, site, sql, args, wait_since)
+        reading = _Reading(self._bridge, seat, site, sql, args, wait_since, once=writes)
         if deadline > SESSION_DEADLINE or self._pgbouncer:
-            reading.begin = begin_statement(deadline, read_only=True, pgbouncer=self._pgbouncer)
+            reading.begin = begin_statement(deadline, read_only=not writes, pgbouncer=self._pgbouncer)
         in_order = False
         since = time.perf_counter()
         try:
@@ -212,10 +247,22 @@ class Database:
                 rows = await self._bridge.hop(reading.run(), seat)
                 in_order = True
                 return rows
-        except (DatabaseError, trio.Cancelled):
+        except trio.Cancelled:
             raise
         except Exception as error:
-            raise translate(error, site.name, read_only=True) from None
+            failure = (
+                error
+                if isinstance(error, DatabaseError)
+                else translate(error, site.name, read_only=not writes)
+            )
+            if writes and failure.boundary_down and failure.sqlstate == "25006":
+                self._bridge.expire_idle()  # they lead to the same standby
+                seat.terminate()
+            elif writes and reading.since and (is_connection_lost(error) or error is failure):
+                failure = CommitUnknown(
+                    "the connection was lost, the statement may have been carried out", site=site.name
+                )
+            raise failure from None
         finally:
             if not in_order and seat.usable:
                 await self._mend(seat)
@@ -308,13 +355,22 @@ async def _come_to_order(connection: Any) -> None:
 
 
 class _Reading:
-    """One read on the asyncio side, with its one repetition."""
+    """One statement on the asyncio side, with its one repetition unless it is to be sent `once`."""
 
     def __init__(
-        self, bridge: Bridge, seat: Seat, site: Site, sql: str, args: tuple[object, ...], wait_since: float
+        self,
+        bridge: Bridge,
+        seat: Seat,
+        site: Site,
+        sql: str,
+        args: tuple[object, ...],
+        wait_since: float,
+        *,
+        once: bool,
     ) -> None:
         self.begin: str | None = None
         self.since = 0.0
+        self._once = once
         self._bridge, self._seat, self._site = bridge, seat, site
         self._sql, self._args, self._wait_since = sql, args, wait_since
 
@@ -325,7 +381,7 @@ class _Reading:
         try:
             return await self._ask()
         except Exception as error:
-            if not is_connection_lost(error):
+            if self._once or not is_connection_lost(error):
                 raise
             self._bridge.drop(self._seat)
             await self._bridge.take(self._seat, fresh=True)

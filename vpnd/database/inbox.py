@@ -14,15 +14,14 @@ from typing import Any, Final, Literal, NamedTuple
 from attrs import frozen
 
 from vpnd.database import Row
-from vpnd.database.coalesce import Batcher
 from vpnd.database.database import Database
 
 __all__ = [
-    "Finisher",
     "InboxStatistics",
     "NewUpdate",
     "Outcome",
     "StoredUpdate",
+    "finish",
     "note_attempts",
     "of_queue",
     "statistics",
@@ -110,8 +109,8 @@ async def store(
     batch = sorted((NewUpdate(*update) for update in updates), key=lambda update: update.update_id)
     if not batch:
         return set()
-    async with db.transaction("inbox.store", deadline=deadline) as tx:
-        rows = await tx.fetch(_STORE, *(list(column) for column in zip(*batch, strict=True)))
+    columns = (list(column) for column in zip(*batch, strict=True))
+    rows = await db.write("inbox.store", _STORE, *columns, deadline=deadline)
     return {row["update_id"] for row in rows}
 
 
@@ -138,25 +137,17 @@ async def statistics(db: Database) -> InboxStatistics:
     return InboxStatistics(**dict(row.items()))
 
 
-class Finisher:
-    """Writes the ends of updates, many in one commit when many end at once."""
+async def finish(db: Database, ends: Iterable[tuple[int, Outcome]]) -> None:
+    """Note that updates need no more work, all in one statement; doing it again does no harm.
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._batcher: Batcher[tuple[int, Outcome]] = Batcher(self._write)
-
-    async def done(self, update_id: int, outcome: Outcome = "done") -> None:
-        """Return when it is on record that the update needs no more work.
-
-        Raises:
-            DatabaseError: it is not; the update will be served once more after a restart.
-        """
-        await self._batcher.add((update_id, outcome))
-
-    async def _write(self, ends: list[tuple[int, Outcome]]) -> None:
-        ordered = sorted(dict(ends).items())
-        async with self._db.transaction("inbox.done") as tx:
-            await tx.execute(_DONE, [number for number, _ in ordered], [outcome for _, outcome in ordered])
+    Raises:
+        DatabaseError: none of them is noted, or that is not known: they may be served once more after a restart.
+    """
+    ordered = sorted(dict(ends).items())
+    if ordered:
+        await db.write(
+            "inbox.done", _DONE, [number for number, _ in ordered], [outcome for _, outcome in ordered]
+        )
 
 
 def _stored(rows: Sequence[Row]) -> list[StoredUpdate]:

@@ -33,6 +33,10 @@ journal = get_journal("monitors")
 #: CPU seconds of one step from which the journal tells of it (the audit's threshold).
 LAG_THRESHOLD: Final = 0.2
 
+#: The processor's clock is read at most this often, in seconds: unlike the wall's it costs a system call, a twelfth of a busy
+#: daemon's time when made before each step. What short steps used since the last reading is booked to the long one after them.
+CPU_CLOCK_EVERY: Final = 0.002
+
 #: The sampler looks this often; a block shorter than the threshold plus this may go without its line.
 SAMPLE_INTERVAL: Final = 0.05  # seconds
 
@@ -64,14 +68,17 @@ class StepTimer(trio.abc.Instrument):
         self.task_name = ""
         # Set here, because an instrument added from inside a task sees the end of a step whose start it missed.
         self.wall_start = time.perf_counter()
+        self._cpu_wall = self.wall_start
         self._cpu_start = time.thread_time()
         self._observe = observe
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """Note when the step begins."""
         self.task_name = task.name
-        self._cpu_start = time.thread_time()
-        self.wall_start = time.perf_counter()
+        self.wall_start = now = time.perf_counter()
+        if now - self._cpu_wall > CPU_CLOCK_EVERY:
+            self._cpu_wall = now
+            self._cpu_start = time.thread_time()
         self.busy = True
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:

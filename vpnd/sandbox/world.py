@@ -23,7 +23,7 @@ import trio
 from attrs import define, field, frozen
 
 from vpnd.agent.identity import load_identity
-from vpnd.config import DatabaseSettings, Secret
+from vpnd.config import DatabaseSettings, NodeSettings, Secret
 from vpnd.database.database import open_database
 from vpnd.database.migrate import migrate
 from vpnd.runtime.limits import Limits
@@ -109,6 +109,7 @@ class World:
     daemon_http: str
     metrics_url: str
     agent: Program | None
+    node: NodeSettings | None
     http: httpx.AsyncClient
     config_path: Path
     journal: list[str] = field(factory=list)
@@ -165,14 +166,14 @@ async def open_world(options: WorldOptions | None = None) -> AsyncIterator[World
         agent, node = (
             (await _start_node(nursery, folder, targets, options.agent_prefix))
             if options.node
-            else (None, "")
+            else (None, None)
         )
         web, metrics = free_port(), free_port()
         config = folder / "vpnd.toml"
         write_private(
             config,
             _daemon_config(options, folder, postgres.url, telegram.base, cryptopay.base, web, metrics)
-            + node
+            + (_nodes_table(node) if node else "")
             + options.daemon_extra,
         )
         await cryptopay.post("/sim/webhook", url=f"http://127.0.0.1:{web}/webhooks/cryptopay")
@@ -191,6 +192,7 @@ async def open_world(options: WorldOptions | None = None) -> AsyncIterator[World
             daemon_http=f"http://127.0.0.1:{web}",
             metrics_url=f"http://127.0.0.1:{metrics}/metrics",
             agent=agent,
+            node=node,
             http=http,
             config_path=config,
         )
@@ -232,8 +234,8 @@ async def _start_servers(
 
 async def _start_node(
     nursery: trio.Nursery, folder: Path, targets: Targets, prefix: tuple[str, ...]
-) -> tuple[Program, str]:
-    """Start the agent; return it and the daemon's `[[nodes]]` table for it."""
+) -> tuple[Program, NodeSettings]:
+    """Start the agent; return it and what the daemon has to know of it."""
     state = folder / "node"
     state.mkdir(mode=0o700, exist_ok=True)
     identity = await trio.to_thread.run_sync(load_identity, state)
@@ -261,20 +263,24 @@ target = "{targets.decoy}"
 format = "json"
 """,
     )
-    agent = Program(
-        nursery, "vpnd node run", ["vpnd", "node", "run", "--config", str(config)], prefix=prefix
-    )
+    agent = Program(nursery, "vpnd node run", ["vpnd", "node", "run", "--config", str(config)], prefix=prefix)
     await agent.start()
-    return (
-        agent,
-        f"""
-[[nodes]]
-name = "amsterdam"
-url = "https://127.0.0.1:{listen}"
-token = "{token}"
-fingerprint = "{identity.fingerprint}"
-""",
+    return agent, NodeSettings(
+        name="amsterdam",
+        url=f"https://127.0.0.1:{listen}",
+        token=Secret(token),
+        fingerprint=identity.fingerprint,
     )
+
+
+def _nodes_table(node: NodeSettings) -> str:
+    return f"""
+[[nodes]]
+name = "{node.name}"
+url = "{node.url}"
+token = "{node.token.reveal()}"
+fingerprint = "{node.fingerprint}"
+"""
 
 
 def _daemon_config(

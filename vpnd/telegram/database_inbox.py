@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-import trio
-
 from vpnd.database import inbox
 from vpnd.database.database import Database
-from vpnd.database.errors import DatabaseError
 from vpnd.telegram.store import Backlog
 from vpnd.telegram.update import StoredUpdate
 
@@ -21,7 +18,6 @@ class DatabaseInbox:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._finisher = inbox.Finisher(db)
 
     async def store(self, updates: Sequence[StoredUpdate]) -> set[int]:
         """Store all in one statement; return the ids that were not there before."""
@@ -31,20 +27,8 @@ class DatabaseInbox:
         )
 
     async def finish(self, outcomes: Sequence[tuple[int, str]]) -> None:
-        """Mark updates as ended; all that are given at once are joined into one commit."""
-        failures: list[DatabaseError] = []
-
-        async def finish_one(update_id: int, outcome: str) -> None:
-            try:
-                await self._finisher.done(update_id, cast("inbox.Outcome", outcome))
-            except DatabaseError as error:
-                failures.append(error)
-
-        async with trio.open_nursery() as nursery:
-            for update_id, outcome in outcomes:
-                nursery.start_soon(finish_one, update_id, outcome)
-        if failures:
-            raise failures[0]
+        """Mark updates as ended, all in one statement."""
+        await inbox.finish(self._db, cast("Sequence[tuple[int, inbox.Outcome]]", outcomes))
 
     async def unfinished(self, after: int, limit: int) -> Sequence[StoredUpdate]:
         """Return unfinished updates with an id above `after`, in order."""

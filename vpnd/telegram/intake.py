@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 
 import trio
 
-from vpnd.database.errors import DatabaseError, IntegrityError, QueryError
+from vpnd.database.errors import CommitUnknown, DatabaseError, IntegrityError, QueryError
 from vpnd.runtime import metrics
 from vpnd.runtime.backoff import jittered_backoff
 from vpnd.runtime.journal import get_journal
@@ -186,7 +186,7 @@ class Intake:
             DatabaseError: nothing was stored, or it is unknown whether.
         """
         try:
-            new = await self._store.store(batch)
+            new = await self._store_insisting(batch)
         except (IntegrityError, QueryError) as error:
             if not _speaks_of_the_data(error):
                 raise  # a missing table, say: it will be there after the migration, and so must the updates be
@@ -196,6 +196,15 @@ class Intake:
             self._queues.fall_behind(min(update.update_id for update in batch))
             raise
         self._hand_over(batch, new)
+
+    async def _store_insisting(self, batch: Sequence[StoredUpdate]) -> set[int]:
+        """Store, and once more when the connection was lost under it: that is no reason to tell anybody of an outage."""
+        try:
+            return await self._store.store(batch)
+        except CommitUnknown:
+            # What the first attempt did store is no news for the second one: the queues find it in the table.
+            self._queues.fall_behind(min(update.update_id for update in batch))
+            return await self._store.store(batch)
 
     async def _keep_one_by_one(self, batch: Sequence[StoredUpdate], error: DatabaseError) -> None:
         """The database refuses something in this batch, and would for ever: find it and leave it out."""

@@ -1,0 +1,30 @@
+"""The collector is kept from looking at what never becomes garbage."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from vpnd.runtime.heap import settle_heap
+
+
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    """Give the collector everything back afterwards: other tests count on it."""
+    yield
+    gc.unfreeze()
+
+
+def test_what_exists_is_out_of_sight_and_garbage_is_not_kept(thawed: None) -> None:
+    """Cycles that are garbage already are collected, not frozen; what lives is not looked at again."""
+    cycle: list[object] = []
+    cycle.append(cycle)
+    kept = [cycle]
+    del cycle, kept
+    lives = [[]]
+    settle_heap()
+    assert gc.get_freeze_count() > 0
+    assert not any(found is lives for found in gc.get_objects())
+    assert gc.collect() < 100

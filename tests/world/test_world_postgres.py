@@ -1,0 +1,22 @@
+"""PostgreSQL goes away under load: restarted, and frozen. `./dev soak postgres` does the whole minute."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from soaks.postgres import RECOVERY, play
+
+pytestmark = pytest.mark.world
+
+
+@pytest.mark.parametrize("mode", ["polling", "webhook"])
+async def test_postgres_goes_away(mode: str) -> None:
+    """The daemon lives on, no purchase that was paid is lost, and workers and buttons go on within five seconds."""
+    with trio.fail_after(180):
+        report = await play(freeze=8.0, restarts=1, mode=mode)
+
+    print(report.table())
+    assert report.faults == []
+    assert [outage.what for outage in report.outages] == ["restart 1", "frozen"]
+    assert all((outage.workers_after or 0) <= RECOVERY for outage in report.outages)
+    assert report.books.purchases > 0
