@@ -26,6 +26,7 @@ _TEMPLATE = f"vpnd_template_{os.getpid()}"
 #: event loop in each test, and asyncpg outside of a trio-asyncio loop would not work here.
 _PREPARE = """
 import sys, trio
+from vpnd.config import DatabaseSettings, Secret
 from vpnd.database.database import open_database
 from vpnd.database.migrate import migrate
 from vpnd.runtime.limits import Limits

@@ -16,6 +16,8 @@ from typing import Final
 
 from vpnd import __version__
 from vpnd.config import ConfigError, Role, Settings, load_settings
+from vpnd.runtime.journal import catch_crashes
+from vpnd.runtime.redact import register_secret
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -34,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words after the program's name; None takes them from the process.
     """
+    catch_crashes()
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
@@ -56,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "demo", help="a whole small world on this machine, with a chat page; no account needed"
     )
     demo.add_argument("--tour", action="store_true", help="play a customer's life, prove each step, and end")
-    demo.add_argument("--port", type=int, default=8088, help="of the chat page (default: %(default)s)")
+    demo.add_argument("--port", type=_port, default=8088, help="of the chat page (default: %(default)s)")
     demo.add_argument("--verbose", action="store_true", help="show the journals of all processes")
     demo.set_defaults(command=_demo)
 
@@ -87,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _port(text: str) -> int:
+    """Read a port's number; 0 takes a free one."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to 65535")
+    return int(text)
+
+
 def _add_config(parser: argparse.ArgumentParser, default: Path) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"default: {default} if it exists")
     parser.set_defaults(default_config=default)
@@ -97,7 +107,10 @@ def _settings(arguments: argparse.Namespace, role: Role) -> Settings:
     path: Path | None = arguments.config
     if path is None and arguments.default_config.exists():
         path = arguments.default_config
-    return load_settings(path, os.environ, role=role)
+    settings = load_settings(path, os.environ, role=role)
+    for secret in settings.secrets():
+        register_secret(secret.reveal())
+    return settings
 
 
 def _run(arguments: argparse.Namespace) -> int:

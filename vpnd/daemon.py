@@ -45,9 +45,9 @@ from vpnd.runtime.limits import Limits
 from vpnd.runtime.sdnotify import ServiceManager
 from vpnd.runtime.serve import serve_asgi
 from vpnd.runtime.service import Service, run_service
-from vpnd.runtime.supervisor import ChildSpec, ChildState, Supervisor
+from vpnd.runtime.supervisor import ChildSpec, ChildState, Stopping, Supervisor
 from vpnd.runtime.worker import WorkerRunner, WorkerSpec, configured
-from vpnd.shop import notices
+from vpnd.shop import nodes, notices
 from vpnd.shop.plans import apply_plans
 from vpnd.shop.plans_file import PlansFileError, load_plans_file
 from vpnd.shop.settlement import Charge, SettlementResult
@@ -91,21 +91,32 @@ def run(settings: Settings, *, sandbox: bool = False) -> int:
         async with open_daemon(settings, sandbox=sandbox) as daemon:
             await daemon.run(service)
 
-    return run_service(main, log_format=settings.log.format)
+    return run_service(main, log_format=settings.log.format, log_level=settings.log.level)
 
 
 def migrate(settings: Settings, *, phase: Phase) -> int:
     """Bring the database's schema up to date; return the exit code."""
 
-    async def main(_service: Service) -> None:
+    async def give_up(service: Service) -> NoReturn:
+        await service.stopping.wait()
+        raise Interrupted("stopped before the end; what was applied stays, the rest is done by the next run")
+
+    async def main(service: Service) -> None:
         limits = Limits(settings.limits.database, settings.limits.http)
-        async with open_database(settings.database, limits, instance_name=settings.instance.name) as db:
-            applied = await bring_up_to_date(db, phase=phase)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(give_up, service)
+            async with open_database(settings.database, limits, instance_name=settings.instance.name) as db:
+                applied = await bring_up_to_date(db, phase=phase)
             journal.info(
                 "migrate.done", message=f"{len(applied)} migrations were applied; the schema is up to date"
             )
+            nursery.cancel_scope.cancel()
 
-    return run_service(main, log_format=settings.log.format)
+    return run_service(main, log_format=settings.log.format, log_level=settings.log.level)
+
+
+class Interrupted(Exception):
+    """A command was told to stop before it was done."""
 
 
 class WrongDatabase(Exception):
@@ -168,6 +179,7 @@ class Daemon:
     followers: list[NodeFollower] = field(init=False)
     workers: dict[str, WorkerRunner] = field(init=False)
     supervisor: Supervisor = field(init=False)
+    _web_stop: Stopping = field(factory=Stopping, init=False)
     _application: TrioApplication = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -176,7 +188,7 @@ class Daemon:
         token = settings.cryptopay.token
         self.cryptopay = CryptoPay(self.http, token, settings.cryptopay.api_base) if token else None
         kinds = (notices.MESSAGE, notices.STARS_REFUND, notices.ADMIN_ALERT)
-        self.relay = Relay(self.db, kinds, self._deliver, holder=settings.instance.name)
+        self.relay = Relay(self.db, kinds, self._deliver, holder=f"{self.instance.name} {self.instance.id}")
         self.followers = [NodeFollower(self.db, NodeClient(node, self.http)) for node in settings.nodes]
         self.numberer = Numberer(
             self.db, self._lease("numberer"), followers=[follower.wake for follower in self.followers]
@@ -252,9 +264,10 @@ class Daemon:
 
     # ------------------------------------------------------------------ the tree
 
-    def children(self, manager: ServiceManager) -> list[ChildSpec]:
+    def children(self, service: Service) -> list[ChildSpec]:
         """Return the supervised children, in starting order."""
-        web = [ChildSpec("web", self._serve_web)]
+        manager = service.manager
+        web = [ChildSpec("web", self._serve_web, may_finish=True, stopping=self._web_stop, stop_timeout=2.0)]
         if self.settings.http.metrics_listen:
             web.insert(0, ChildSpec("metrics", self._serve_metrics))
         return [
@@ -268,6 +281,7 @@ class Daemon:
             ChildSpec("commands", self._set_commands, may_finish=True),
             ChildSpec("telegram", self.telegram.run),
             *web,
+            ChildSpec("reload", partial(self._reload_on_demand, service)),
             ChildSpec("watchdog", partial(manager.watchdog, self.db.probe)),
             ChildSpec("status", partial(self._tell_status, manager)),
         ]
@@ -278,16 +292,16 @@ class Daemon:
         Raises:
             SupervisionError: children died more often than restarting can help.
         """
-        self.supervisor = Supervisor(self.children(service.manager))
+        self.supervisor = Supervisor(self.children(service))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._reload_on_demand, service)
             nursery.start_soon(self._stop_in_order, service)
             await self.supervisor.run()
             nursery.cancel_scope.cancel()
 
     async def _stop_in_order(self, service: Service) -> None:
-        """Stop intake, let handlers finish for a moment, then end the tree from its leaves."""
+        """Stop intake, let what is under way finish for a moment, then end the tree from its leaves."""
         await service.stopping.wait()
+        self._web_stop.request()  # webhooks under way are settled and answered, no new ones are taken
         await self.telegram.drain(DRAIN_GRACE)
         self.supervisor.stop()
 
@@ -316,14 +330,17 @@ class Daemon:
         """Bring the schema up to date, apply the plans and open the gate; try for as long as it takes."""
         task_status.started()
         failures = 0
+        said: type[Exception] | None = None
         random = Random()  # noqa: S311  jitter is no secret
         while not self.schema_ready.is_set():
             try:
                 await self._check_kind_of_database()
                 await bring_up_to_date(self.db, phase="all")
+                await self._forget_nodes()
                 await self._apply_plans()
             except (DatabaseError, WrongDatabase) as error:
-                if failures == 0 or str(error) != self.schema_fault:
+                if type(error) is not said:  # an outage has many words, and one line is enough
+                    said = type(error)
                     journal.error(
                         "database.not_ready", message=f"the database cannot be used yet, trying on: {error}"
                     )
@@ -351,6 +368,16 @@ class Daemon:
         if self.sandbox and not marked:
             raise WrongDatabase("this is no sandbox database, and a sandbox must not touch it")
 
+    async def _forget_nodes(self) -> None:
+        gone = await nodes.forget_others(self.db, [node.name for node in self.settings.nodes])
+        if gone:
+            journal.warning(
+                "nodes.forgotten",
+                message=f"no longer configured, and out of customers' profiles: {', '.join(gone)}."
+                " An agent that still runs there is told nothing any more: stop it",
+                nodes=", ".join(gone),
+            )
+
     async def _apply_plans(self) -> None:
         shop = self.settings.shop
         try:
@@ -366,7 +393,10 @@ class Daemon:
             "plans.applied", message=f"the plans file was applied: {changed} changes", changes=changed
         )
 
-    async def _reload_on_demand(self, service: Service) -> NoReturn:
+    async def _reload_on_demand(
+        self, service: Service, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
+        task_status.started()
         while True:
             await service.reloads.receive()
             service.manager.reloading()
@@ -391,16 +421,23 @@ class Daemon:
             checks={"database": self._check_database},
             expired_notice=expired,
         )
-        await self._serve(app, self.settings.http.listen, task_status)
+        await self._serve(app, self.settings.http.listen, task_status, until=self._web_stop.wait)
 
     async def _serve_metrics(
         self, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
         await self._serve(metrics_app(), self.settings.http.metrics_listen, task_status)
 
-    async def _serve(self, app: Starlette, bind: str, task_status: trio.TaskStatus[list[str]]) -> None:
+    async def _serve(
+        self,
+        app: Starlette,
+        bind: str,
+        task_status: trio.TaskStatus[list[str]],
+        *,
+        until: Callable[[], Awaitable[object]] = trio.sleep_forever,
+    ) -> None:
         await serve_asgi(
-            app, [bind], shutdown_trigger=trio.sleep_forever, graceful_timeout=1.0, task_status=task_status
+            app, [bind], shutdown_trigger=until, graceful_timeout=DRAIN_GRACE, task_status=task_status
         )
 
     async def _check_database(self) -> str | None:
@@ -428,12 +465,17 @@ class Daemon:
 
     def status_line(self) -> str:
         """Say in one line what is missing, or that nothing is."""
-        missing = [] if self.schema_ready.is_set() else [f"database: {self.schema_fault}"]
+        missing = []
+        if not self.schema_ready.is_set():
+            missing.append(f"database: {self.schema_fault}")
+        elif self.db.statistics().down:
+            missing.append("database: away")
         missing += [
             f"{child.name}: {child.state.value}"
             for child in self.supervisor.statistics().children
             if child.state is ChildState.BACKING_OFF
         ]
+        missing += [f"node {follower.node}: away" for follower in self.followers if follower.away]
         return "; ".join(missing) or f"serving customers; {len(self.followers)} nodes"
 
     async def _tell_status(

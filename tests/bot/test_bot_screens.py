@@ -8,10 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from bot_world import INBOUND
 
 from vpnd.bot.callbacks import MAX_BYTES, Pay, decode, encode
-from vpnd.bot.connect import ConnectInfo, links_of
+from vpnd.bot.connect import ConnectInfo
 from vpnd.bot.markup import html_faults
 from vpnd.bot.reading import Held
 from vpnd.bot.screens import help as help_screens
@@ -21,7 +20,6 @@ from vpnd.bot.show import visible_length
 from vpnd.bot.speech import Speech
 from vpnd.bot.texts import LANGUAGES, Texts
 from vpnd.sandbox.telegram_entities import parse_html, utf16_length
-from vpnd.shop.nodes import KnownNode
 from vpnd.shop.plans import Offer
 from vpnd.shop.purchases import METHODS, Invoice, Purchase
 from vpnd.shop.subscriptions import Subscription
@@ -235,15 +233,6 @@ def test_a_long_link_is_not_on_a_copy_button() -> None:
     long = subscription.copy_row("Copy", DIRECT)
 
     assert (len(short), long) == (1, ())
-
-
-def test_an_inbound_that_cannot_be_read_spoils_no_other() -> None:
-    """One broken inbound of a node costs its own link only."""
-    nodes = [KnownNode("de", (INBOUND, {"tag": "broken"}), NOW), KnownNode("fi", (INBOUND,), NOW)]
-
-    links = links_of(nodes, str(UUID(int=5)))
-
-    assert [link.rsplit("#")[1] for link in links] == ["de%20reality", "fi"]
 
 
 def test_secrets_do_not_show_in_a_repr() -> None:

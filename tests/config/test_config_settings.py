@@ -6,6 +6,7 @@ import pytest
 
 from vpnd.config import (
     ConfigError,
+    NodeSettings,
     Secret,
     Settings,
     TelegramSettings,
@@ -345,3 +346,12 @@ def test_the_reference_page_is_written_from_the_declarations() -> None:
     assert page.read_text("utf-8") == configuration_reference(), (
         "python -c \"from vpnd.config import *; print(configuration_reference(), end='')\" > docs/configuration.md"
     )
+
+
+def test_every_secret_can_be_listed() -> None:
+    """What must stay out of the journal is found wherever it stands, and nothing that was not given is."""
+    settings = Settings(
+        telegram=TelegramSettings(token=Secret("telegram")),
+        nodes=(NodeSettings(name="a", url="https://a", token=Secret("node")),),
+    )
+    assert [secret.reveal() for secret in settings.secrets()] == ["telegram", "node"]

@@ -243,6 +243,29 @@ async def test_a_lost_commit_answer_is_settled_as_committed(proxied: tuple[Proxy
     await assert_usable(db)
 
 
+async def test_a_single_write_is_sent_once_and_its_loss_is_told(pool: Database, database_url: str) -> None:
+    """The connection dies under a write: nobody sends it again, and the caller hears that he cannot know."""
+    async with trio.open_nursery() as nursery:
+
+        async def kill() -> None:
+            async with open_database(
+                database_settings(database_url), Limits(2, 2), instance_name="killer"
+            ) as killer:
+                with trio.fail_after(10):
+                    while not await killer.fetchval(
+                        "test.kill",
+                        """select count(pg_terminate_backend(pid)) from pg_stat_activity
+                            where application_name = 'vpnd storm' and query like '%pg_sleep%' and state = 'active'""",
+                    ):
+                        await trio.sleep(0.01)
+
+        nursery.start_soon(kill)
+        with pytest.raises(CommitUnknown):
+            await pool.write("test.write", "insert into a select 1 from pg_sleep(4)")
+    assert await ids(pool, "a") == set()
+    await assert_usable(pool)
+
+
 async def test_a_commit_that_never_arrived_is_settled_as_not_committed(
     proxied: tuple[Proxy, Database],
 ) -> None:

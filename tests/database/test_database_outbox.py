@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -49,9 +50,13 @@ async def until(db: Database, **statuses: int) -> None:
             await trio.sleep(0.005)
 
 
+_holders = itertools.count(1)
+
+
 @asynccontextmanager
 async def relaying(db: Database, deliver: Deliver, **options: Any) -> AsyncIterator[Relay]:
-    relay = Relay(db, ["message"], deliver, holder="test", rng=Random(1), **({"interval": 0.05} | options))
+    defaults = {"interval": 0.05, "holder": f"test {next(_holders)}"}
+    relay = Relay(db, ["message"], deliver, rng=Random(1), **(defaults | options))
     async with trio.open_nursery() as nursery:
         await nursery.start(relay.run)
         yield relay
@@ -88,6 +93,24 @@ async def test_items_are_delivered_and_recorded(db: Database) -> None:
     assert sorted(seen) == sorted([*map(str, range(250)), "late"])
     assert await db.fetchval("test.read", "select result from outbox where key = 'late'") == {"id": "late"}
     assert relay.statistics().repeats == 0
+
+
+async def test_a_killed_relays_claims_are_taken_back_at_its_next_start(db: Database) -> None:
+    """A receipt that a killed process had in hand does not wait for the lease: the next life of that process repeats it."""
+    seen: list[tuple[str, bool]] = []
+
+    async def deliver(one: OutboxItem) -> Delivery:
+        seen.append((one.key, one.repeat))
+        return Delivered()
+
+    await put(db, item(1), item(2), item(3))
+    # A claim that nothing became of is what a kill leaves behind.
+    assert len(await outbox_rows.claim(db, ["message"], {"notice": 2}, holder="killed", lease=3600)) == 2
+    async with relaying(db, deliver, holder="another"):
+        await until(db, ready=2, done=1)
+    async with relaying(db, deliver, holder="killed"):
+        await until(db, done=3)
+    assert seen == [("3", False), ("1", True), ("2", True)]
 
 
 async def test_order_is_kept_within_a_key(db: Database) -> None:

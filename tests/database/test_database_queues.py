@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import trio
 
 from vpnd.database import inbox
+from vpnd.database.connect import encode_json
 from vpnd.database.database import Database
 from vpnd.database.leases import Instance, Lease, instance_id
 
@@ -123,3 +125,22 @@ def test_the_instance_id_is_kept(tmp_path: Path) -> None:
     assert len(first) == 32
     assert instance_id(tmp_path / "state") == first
     assert instance_id(tmp_path / "other") != first
+
+
+def test_json_holds_what_jsonb_can_hold() -> None:
+    """NUL and half pairs are replaced, a written backslash-u0000 and everything else stay as they are."""
+    value = {"a": "x\x00y", "b": "\\u0000", "c": "\\\x00", "d": "\ud83d!", "e": "\U0001f648"}
+    assert json.loads(encode_json(value)) == {
+        "a": "x\ufffdy",
+        "b": "\\u0000",
+        "c": "\\\ufffd",
+        "d": "\ufffd!",
+        "e": "\U0001f648",
+    }
+
+
+async def test_an_update_with_odd_letters_is_kept(db: Database) -> None:
+    """What a stranger writes can hold anything; his update is kept all the same."""
+    assert await inbox.store(db, [(1, 1, "message", {"text": "a\x00b\udc00"})]) == {1}
+    [kept] = await inbox.unfinished(db)
+    assert kept.payload == {"text": "a\ufffdb\ufffd"}

@@ -188,6 +188,22 @@ async def test_a_single_read_reads(db: Database, sql: str) -> None:
         await db.fetch("test.read", sql)
 
 
+@pytest.mark.parametrize("deadline", [5.0, 6.0])
+async def test_a_single_write_is_a_transaction_of_its_own(table: Database, deadline: float) -> None:
+    """It has committed when it returns, gives back its rows, rolls back when it fails, and is refused inside a scope."""
+    sql = "insert into a values ($1) returning id"
+    rows = await table.write("test.write", sql, 7, deadline=deadline)
+    assert [row["id"] for row in rows] == [7]
+    assert await table.fetchval("test.read", "select count(*) from a") == 1
+    with pytest.raises(UniqueViolation):
+        await table.write("test.write", "insert into a values (8), (7)", deadline=deadline)
+    assert await table.fetchval("test.read", "select count(*) from a") == 1
+    async with table.transaction("test.scope") as tx:
+        await tx.execute("insert into a values (9)")
+        with pytest.raises(HeldConnectionError):
+            await table.write("test.write", sql, 10, deadline=deadline)
+
+
 async def test_a_read_only_scope_refuses_writes(table: Database) -> None:
     """A write in a read-only scope is its own fault and says nothing about the server."""
     with pytest.raises(QueryError) as caught:

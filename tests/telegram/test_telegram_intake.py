@@ -23,7 +23,7 @@ from telegram_fakes import (
 )
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from vpnd.database.errors import QueryError
+from vpnd.database.errors import CommitUnknown, QueryError
 from vpnd.runtime import journal as journal_module
 from vpnd.telegram import intake as intake_module
 from vpnd.telegram.bot import TrioBot
@@ -254,6 +254,29 @@ async def test_a_missing_table_is_an_outage_and_costs_no_update(autojump_clock: 
     with pytest.raises(InboxUnavailable):
         await scene.intake.accept(payment(1))
     assert await scene.intake._take_batch([parse_update(message(1)), parse_update(payment(2))]) == 1
+
+
+async def test_a_connection_lost_under_the_store_is_no_outage(autojump_clock: MockClock) -> None:
+    """What the lost attempt did store is served, the rest is stored by the second one, and nobody hears of it."""
+    scene = Scene()
+    plain = scene.inbox.store
+    attempts = 0
+
+    async def lost_once(updates: Any) -> set[int]:
+        nonlocal attempts
+        attempts += 1
+        if attempts > 1:
+            return await plain(updates)
+        await plain(updates[:1])
+        raise CommitUnknown("the connection was lost")
+
+    scene.inbox.store = lost_once  # type: ignore[method-assign]  # committed in part, as two batches would be
+    async with handling(scene):
+        assert await scene.intake._take_batch([parse_update(message(n)) for n in (1, 2)]) == 2
+        await trio.sleep(1)
+    assert sorted(scene.handled) == [1, 2]
+    assert attempts == 2
+    assert not scene.told
 
 
 async def test_a_store_of_unknown_outcome_is_looked_up(autojump_clock: MockClock) -> None:

@@ -10,7 +10,7 @@ import trio
 from world_kit import a_world, books_of, choose, eventually, first_screen, invoice_of, is_a
 
 from vpnd.bot import callbacks
-from vpnd.sandbox.customer import Customer, code_of
+from vpnd.sandbox.customer import Customer, text_of
 
 pytestmark = pytest.mark.world
 
@@ -95,7 +95,7 @@ async def test_sigterm_with_a_payment_in_flight() -> None:
 
         await world.telegram.post("/sim/reset")
         await world.start_daemon()
-        await customer.wait_for("the receipt", lambda m: bool(code_of(m)))
+        await customer.wait_for("the receipt", lambda m: "Payment received" in text_of(m))
         assert await _money(db) == (1, 1, 1)
 
 

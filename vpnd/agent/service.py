@@ -14,7 +14,9 @@ from vpnd.runtime.service import Service, run_service
 
 def run(settings: Settings) -> int:
     """Run the agent until it is told to stop; return the exit code."""
-    return run_service(partial(run_node, settings), log_format=settings.log.format)
+    return run_service(
+        partial(run_node, settings), log_format=settings.log.format, log_level=settings.log.level
+    )
 
 
 async def run_node(settings: Settings, service: Service) -> None:

@@ -5,19 +5,13 @@ Read when it is shown or sent, and never stored: nodes come and go, and a link i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from attrs import field, frozen
 
 from vpnd.bot.texts import Texts
 from vpnd.database.database import Database
-from vpnd.nodes.links import vless_link
-from vpnd.nodes.model import PublicInbound
-from vpnd.runtime.journal import get_journal
-from vpnd.shop.nodes import KnownNode, known_nodes
+from vpnd.nodes.links import links_of
+from vpnd.shop.nodes import known_nodes
 from vpnd.shop.subscriptions import Subscription
-
-log = get_journal("bot")
 
 
 @frozen
@@ -33,24 +27,6 @@ class ConnectInfo:
         return self.page_url or next(iter(self.links), None)
 
 
-def links_of(nodes: Iterable[KnownNode], credential: str) -> tuple[str, ...]:
-    """The links of a credential on every inbound of these nodes. An inbound we cannot read is left out."""
-    links: list[str] = []
-    for node in nodes:
-        for document in node.inbounds:
-            try:
-                inbound = PublicInbound.parse(document)
-                name = node.name if len(node.inbounds) == 1 else f"{node.name} {inbound.tag}"
-                links.append(vless_link(inbound, credential, name))
-            except ValueError as error:
-                log.warning(
-                    "connect.inbound_unreadable",
-                    message=f"an inbound of node {node.name} makes no link: {error}",
-                    node=node.name,
-                )
-    return tuple(links)
-
-
 def page_url(public_url: str | None, subscription: Subscription) -> str | None:
     """The subscription's page under the shop's public address, if it has one."""
     return f"{public_url.rstrip('/')}/sub/{subscription.link_token}" if public_url else None
@@ -58,7 +34,8 @@ def page_url(public_url: str | None, subscription: Subscription) -> str | None:
 
 async def connect_info(db: Database, subscription: Subscription, public_url: str | None) -> ConnectInfo:
     """The page and the links of one subscription; one read."""
-    links = links_of(await known_nodes(db), str(subscription.credential))
+    nodes = await known_nodes(db)
+    links = tuple(links_of(((node.name, node.inbounds) for node in nodes), str(subscription.credential)))
     # A page that leads nowhere yet is no help: it is offered once a node can be reached through it.
     return ConnectInfo(page_url(public_url, subscription) if links else None, links)
 

@@ -7,6 +7,7 @@ sentence of documentation. Built by hand (in a test, in a sandbox) the classes c
 
 # ruff: noqa: RUF009 - `key` and `tables` return attrs fields, which are what belongs on the right side
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -307,6 +308,9 @@ class LogSettings:
         "auto is systemd's journal where it listens, else readable lines.",
         "auto",
     )
+    level: Literal["debug", "info", "warning", "error"] = key(
+        choice("debug", "info", "warning", "error"), "The least severe line that is written.", "info"
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -334,6 +338,22 @@ class Settings:
     def worker(self, name: str) -> WorkerSettings:
         """Return what is set for a worker; hyphens and underscores in `name` are one."""
         return self.workers.get(name.lower().replace("-", "_"), WorkerSettings())
+
+    def secrets(self) -> Iterator[Secret]:
+        """Yield every secret that was given: what a journal must be told to keep out."""
+        yield from _secrets_in(self)
+
+
+def _secrets_in(value: Any) -> Iterator[Secret]:
+    if isinstance(value, Secret):
+        if value:
+            yield value
+    elif attrs.has(type(value)):
+        for field in attrs.fields(type(value)):
+            yield from _secrets_in(getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _secrets_in(item)
 
 
 SECTIONS: Final[dict[str, type]] = {

@@ -319,7 +319,9 @@ class Bridge:
 
     async def _regain(self) -> None:
         """Try until the server lets us in, then wake whoever rests until it does."""
-        while not await self._reach():
+        while True:
+            if await self._reach():
+                break
             await trio.sleep(REGAIN_INTERVAL)
         self._doubt = trio.Event()
         back, self._back = self._back, trio.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 import asyncpg
@@ -27,6 +28,11 @@ CONNECT_TIMEOUT: Final = 5.0
 STATEMENT_TIMEOUT_MS: Final = 4500
 LOCK_TIMEOUT_MS: Final = 2000
 IDLE_IN_TRANSACTION_MS: Final = 10_000
+
+
+# An escaped NUL, and not an escaped backslash before the letters u0000.
+_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
 async def open_connection(settings: DatabaseSettings, application: str) -> Any:
@@ -63,5 +69,12 @@ async def open_connection(settings: DatabaseSettings, application: str) -> Any:
 
 
 def encode_json(value: object) -> str:
-    """JSON as PostgreSQL takes it: short, UTF-8 as it is, and no NaN, which jsonb would refuse later."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """JSON as PostgreSQL takes it: short, UTF-8 as it is, and no NaN, which jsonb would refuse later.
+
+    Two things that JSON can say and jsonb cannot hold, NUL and half a surrogate pair, become U+FFFD: a stranger's odd
+    letter must not cost the update it came in.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    if "\\u0000" in text:
+        text = _NUL.sub("\\1\ufffd", text)
+    return _HALF_PAIR.sub("\ufffd", text)

@@ -400,7 +400,8 @@ class _Reading:
 
 _READS: Final = re.compile(r"\s*(?:--[^\n]*\n\s*)*(select|with|values|table|show|explain)\b", re.IGNORECASE)
 _WRITES: Final = re.compile(
-    r"\b(insert\s+into|update\s+[\w.\"]+\s+(\w+\s+)?set|delete\s+from|merge\s+into)\b", re.IGNORECASE
+    r"\b(insert\s+into|update\s+[\w.\"]+\s+(\w+\s+)?set|delete\s+from|merge\s+into|for\s+(no\s+key\s+)?update|for\s+(key\s+)?share)\b",
+    re.IGNORECASE,
 )
 
 

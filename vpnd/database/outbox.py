@@ -47,6 +47,7 @@ from vpnd.database.outbox_rows import (
     put,
     put_many,
     retry_dead,
+    take_back,
 )
 from vpnd.runtime import metrics
 from vpnd.runtime.backoff import jittered_backoff
@@ -114,7 +115,8 @@ class Relay:
         deliver: takes one item out into the world and says what became of it. An error it raises counts as
             `Retry`, unless it has a true attribute `boundary_down`: then as `BoundaryDown`. It must end
             within the lease less 10 s, else it is cancelled.
-        holder: the instance's name, shown in claimed rows.
+        holder: names this relay among all that live, and no other; it is shown in claimed rows. What it claimed in a
+            former life is taken back at once.
         batch: most rows claimed of a lane at once.
         concurrency: most deliveries at once in a lane.
         lease: seconds a claim lasts.
@@ -210,12 +212,18 @@ class Relay:
 
     async def _claim_forever(self, nursery: trio.Nursery) -> NoReturn:
         trouble = 0
+        taken_back = False
         while True:
             self._claim_now = trio.Event()
             claimed, wait = 0, self._interval
             room = self._room()
             if room and not self._stopped_by_hand:
                 try:
+                    if not taken_back:
+                        # Nobody else has our name: what it holds was left by a process that was killed, and a
+                        # receipt should not wait for a lease to run out because of that.
+                        await take_back(self._db, self._kinds, holder=self._holder)
+                        taken_back = True
                     claimed = await self._claim(room, nursery)
                     trouble = 0
                 except DatabaseError as error:

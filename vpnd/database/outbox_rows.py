@@ -155,6 +155,20 @@ _CLAIM: Final = """
               coalesce(o.valid_until <= vpnd_now(), false) as stale
 """
 
+# What a killed process had in hand. `lease_until` stays, so that the next claim knows itself to be a repeat; whoever
+# else holds such a row after all is fenced by the attempt.
+_TAKE_BACK: Final = """
+    update outbox o set available_at = clock_timestamp()
+      from (select id from outbox
+             where status = 'ready' and kind = any($1::text[]) and available_at > clock_timestamp()
+               and lease_holder = $2
+             order by id limit $3
+               for update skip locked) mine
+     where o.id = mine.id
+"""
+#: More than one process can have in hand.
+_TAKE_BACK_MOST: Final = 10_000
+
 _COMPLETE: Final = """
     update outbox o
        set status = c.status, failures = o.failures + c.cost, last_error = coalesce(c.error, o.last_error),
@@ -187,6 +201,12 @@ async def claim(
     items = [OutboxItem(**dict(row.items())) for row in rows]
     items.sort(key=lambda item: item.id)
     return items
+
+
+async def take_back(db: Database, kinds: Sequence[str], *, holder: str) -> int:
+    """Make the rows that `holder` claimed in a former life available at once; return how many there were."""
+    async with db.transaction("outbox.take_back") as tx:
+        return await tx.execute(_TAKE_BACK, list(kinds), holder, _TAKE_BACK_MOST)
 
 
 async def complete(db: Database, completions: Sequence[Completion]) -> int:

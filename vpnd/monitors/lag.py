@@ -1,14 +1,18 @@
-"""Loop lag: which task's step held the loop, for how long, and on which line.
+"""Loop lag: which task's step held the loop, for how long, how, and on which line.
 
 A sleep that wakes late (the usual probe) sees about half of the blocks and names none. Two parts see all of them:
 
-- `StepTimer`, a trio Instrument: two clocks read around every step (about 1 µs). A step over the threshold is
+- `StepTimer`, a trio Instrument: a clock read around every step (about 1 µs). A step over the threshold is
   reported with its task's name. When it reports, the culprit's frame has been left already, so it cannot tell the line.
-- `StackSampler`, a thread: while a step is over its threshold, it takes the loop thread's stack once, live.
-  That gives the line.
+- `StackSampler`, a thread: while a step is over half of its threshold, it takes the loop thread's stack once, live.
+  That gives the line. (C code that keeps the interpreter to itself all the time keeps it from the sampler too.)
 
-A step counts by its CPU time; its wall time is printed beside it. On a busy machine the kernel takes the processor away
-from a step that did nothing wrong, and an operator should not be sent after it.
+There are two ways to hold the loop, and they are told apart by the processor's clock:
+
+- **busy**: the step *computed* for that long. What it did belongs into a thread, or into smaller steps.
+- **blocked**: the time passed and the step computed little. It waited inside a call that stops the whole thread: a sleep, a
+  synchronous socket, a file on a slow disk. Or nothing is wrong with it, and the machine was too busy to let it run; then
+  such lines come from all kinds of tasks, and the line they name is never the same.
 """
 
 from __future__ import annotations
@@ -16,21 +20,22 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Final, Literal, NoReturn
 
 import trio
 from attrs import frozen
 
+import vpnd
 from vpnd.runtime import metrics
 from vpnd.runtime.journal import get_journal
 
 journal = get_journal("monitors")
 
-#: CPU seconds of one step from which the journal tells of it (the audit's threshold).
+#: Seconds of one step from which the journal tells of it (the audit's threshold).
 LAG_THRESHOLD: Final = 0.2
 
 #: The processor's clock is read at most this often, in seconds: unlike the wall's it costs a system call, a twelfth of a busy
@@ -43,12 +48,16 @@ SAMPLE_INTERVAL: Final = 0.05  # seconds
 #: Reports kept for the reporting task; a loop that blocks more often than this between two reports loses the rest.
 MAX_PENDING: Final = 100
 
+#: Where our own code lies: the line that is told is the innermost one of ours.
+_OURS: Final = f"{Path(vpnd.__file__).parent}/"
+
 
 @frozen
 class LagReport:
-    """One step that held the loop."""
+    """One step that held the loop; see the module's text for the two kinds."""
 
     task: str
+    kind: Literal["busy", "blocked"]
     cpu: float  # seconds
     wall: float  # seconds
     line: str | None
@@ -60,12 +69,12 @@ class StepTimer(trio.abc.Instrument):
     def __init__(
         self, threshold: float = LAG_THRESHOLD, observe: Callable[[float], None] | None = None
     ) -> None:
-        """Time steps; collect those over `threshold` CPU seconds; hand each wall time of 1 ms or more to `observe`."""
+        """Time steps; collect those over `threshold` seconds; hand each wall time of 1 ms or more to `observe`."""
         self.threshold = threshold
         self.reports: list[LagReport] = []
-        self.line: str | None = None
+        #: What the sampler saw: the start of a step, and the line that it stood on.
+        self.seen: tuple[float, str | None] = (0.0, None)
         self.busy = False
-        self.task_name = ""
         # Set here, because an instrument added from inside a task sees the end of a step whose start it missed.
         self.wall_start = time.perf_counter()
         self._cpu_wall = self.wall_start
@@ -74,7 +83,6 @@ class StepTimer(trio.abc.Instrument):
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """Note when the step begins."""
-        self.task_name = task.name
         self.wall_start = now = time.perf_counter()
         if now - self._cpu_wall > CPU_CLOCK_EVERY:
             self._cpu_wall = now
@@ -87,22 +95,32 @@ class StepTimer(trio.abc.Instrument):
         self.busy = False
         if wall < 0.001:
             return
-        cpu = time.thread_time() - self._cpu_start
         if self._observe is not None:
             self._observe(wall)
-        if cpu >= self.threshold and len(self.reports) < MAX_PENDING:
-            self.reports.append(LagReport(task.name, cpu, wall, self.line))
-        self.line = None
+        if wall >= self.threshold and len(self.reports) < MAX_PENDING:
+            cpu = time.thread_time() - self._cpu_start
+            start, line = self.seen
+            self.reports.append(
+                LagReport(
+                    task=task.name,
+                    kind="busy" if cpu >= self.threshold else "blocked",
+                    cpu=cpu,
+                    wall=wall,
+                    line=line if start == self.wall_start else None,
+                )
+            )
 
 
 def _describe(frame: FrameType | None) -> str | None:
     """Return `file:line function` of the innermost frame that is ours, else of the innermost."""
-    if frame is None:
+    innermost = frame
+    while frame is not None and not frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    found = frame or innermost
+    if found is None:
         return None
-    stack = traceback.extract_stack(frame)
-    ours = [entry for entry in stack if "/vpnd/" in entry.filename]
-    entry = (ours or list(stack))[-1]
-    return f"{entry.filename.rpartition('/vpnd/')[2] or entry.filename}:{entry.lineno} {entry.name}"
+    place = found.f_code.co_filename.removeprefix(_OURS)
+    return f"{place}:{found.f_lineno} {found.f_code.co_name}"
 
 
 class StackSampler:
@@ -112,6 +130,7 @@ class StackSampler:
         """Watch the steps that `timer` sees in the thread `thread_id`."""
         self._timer = timer
         self._thread_id = thread_id
+        self._interval = min(SAMPLE_INTERVAL, timer.threshold / 4)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vpnd-lag-sampler", daemon=True)
 
@@ -120,17 +139,19 @@ class StackSampler:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; returns when it has ended (at most one sampling interval)."""
+        """End the thread; returns when it has ended, which is at once."""
         self._stop.set()
         self._thread.join()
 
     def _run(self) -> None:
-        seen = 0.0
-        while not self._stop.wait(SAMPLE_INTERVAL):
-            start = self._timer.wall_start
-            if self._timer.busy and start != seen and time.perf_counter() - start > self._timer.threshold / 2:
-                seen = start
-                self._timer.line = _describe(sys._current_frames().get(self._thread_id))  # noqa: SLF001  the documented way to another thread's stack
+        timer = self._timer
+        while not self._stop.wait(self._interval):
+            start = timer.wall_start
+            late = timer.busy and time.perf_counter() - start > timer.threshold / 2
+            if late and timer.seen[0] != start:
+                line = _describe(sys._current_frames().get(self._thread_id))  # noqa: SLF001  the documented way to another thread's stack
+                # With its start, so that a line that was taken too late is no other step's.
+                timer.seen = (start, line)
 
 
 @contextmanager
@@ -153,7 +174,7 @@ async def monitor_lag(
     threshold: float = LAG_THRESHOLD,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
-    """Tell the journal, every `interval` seconds, of steps that took `threshold` CPU seconds or more."""
+    """Tell the journal, every `interval` seconds, of steps that took `threshold` seconds or more."""
     with watch_steps(threshold) as timer:
         task_status.started()
         while True:
@@ -161,13 +182,27 @@ async def monitor_lag(
             reports, timer.reports = timer.reports, []
             for report in reports:
                 metrics.loop_blocks_total.inc()
-                journal.warning(
-                    "loop.lag",
-                    message=f"task {report.task} held the loop for {report.cpu:.3f} s of CPU time ({report.wall:.3f} s wall)"
-                    + (f" in {report.line}" if report.line else ""),
-                    tag="[EVENT_LOOP_LAG]",
-                    task=report.task,
-                    cpu=round(report.cpu, 3),
-                    wall=round(report.wall, 3),
-                    line=report.line,
-                )
+                _tell(report)
+
+
+def _tell(report: LagReport) -> None:
+    where = f" in {report.line}" if report.line else ""
+    if report.kind == "busy":
+        event = "loop.lag"
+        said = f"task {report.task} computed for {report.cpu:.3f} s in one step ({report.wall:.3f} s wall){where}"
+    else:
+        event = "loop.blocked"
+        said = (
+            f"task {report.task} stopped the loop for {report.wall:.3f} s and computed only {report.cpu:.3f} s of it:"
+            f" a blocking call{where}, or a machine that is too busy"
+        )
+    journal.warning(
+        event,
+        message=said,
+        tag="[EVENT_LOOP_LAG]",
+        task=report.task,
+        kind=report.kind,
+        cpu=round(report.cpu, 3),
+        wall=round(report.wall, 3),
+        line=report.line,
+    )

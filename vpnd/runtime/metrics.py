@@ -67,6 +67,7 @@ WEBHOOK_RESULTS: Final = (
     "ignored",
     "unauthorised",
     "malformed",
+    "too_slow",
     "too_large",
     "unavailable",
     "failed",

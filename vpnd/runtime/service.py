@@ -40,13 +40,16 @@ class Service:
 
 
 def run_service(
-    main: Callable[[Service], Awaitable[None]], *, log_format: Literal["auto", "journal", "console", "json"]
+    main: Callable[[Service], Awaitable[None]],
+    *,
+    log_format: Literal["auto", "journal", "console", "json"],
+    log_level: Literal["debug", "info", "warning", "error"] = "info",
 ) -> int:
     """Run `main` as a service until it returns; return the exit code of the process.
 
     `main` should return soon after `Service.stopping` is set. What it raises is written to the journal and becomes exit code 1.
     """
-    journals.configure(log_format)
+    journals.configure(log_format, level=log_level)
     code = OK
 
     async def everything() -> None:

@@ -21,6 +21,7 @@ import trio
 
 from vpnd.runtime import metrics
 from vpnd.runtime.backoff import jittered_backoff
+from vpnd.runtime.groups import plainest
 from vpnd.runtime.journal import get_journal
 
 journal = get_journal("runtime")
@@ -270,7 +271,7 @@ class Supervisor:
                     entry.turn(ChildState.RUNNING)
                     entry.settled.set()
         except* Exception as group:
-            death = _plainest(group)
+            death = plainest(group)
             entry.last_error = f"{type(death).__name__}: {death}"
             entry.deaths += 1
             journal.error(
@@ -337,11 +338,3 @@ class Supervisor:
                 message=f"{entry.spec.name} does not react to its cancellation",
                 child=entry.spec.name,
             )
-
-
-def _plainest(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the one error of a group of one, however deep; the group itself when there are several."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -34,6 +34,7 @@ import trio
 
 from vpnd.runtime import metrics
 from vpnd.runtime.backoff import jittered_backoff
+from vpnd.runtime.groups import plainest
 from vpnd.runtime.journal import get_journal
 from vpnd.runtime.limits import LimitClass, as_class
 from vpnd.runtime.worker_spec import (
@@ -342,7 +343,7 @@ class WorkerRunner:
         try:
             yield
         except* Exception as group:
-            error = _plainest(group)
+            error = plainest(group)
             if _boundary_down(error):
                 raise
             iteration.unsaid.append(Poison(self.spec.name, key, error))
@@ -432,10 +433,3 @@ def _boundary_down(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return any(_boundary_down(inner) for inner in error.exceptions)
     return bool(getattr(error, "boundary_down", False))
-
-
-def _plainest(group: BaseExceptionGroup[Any]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

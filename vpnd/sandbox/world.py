@@ -56,6 +56,7 @@ class WorldOptions:
         lift_limits: whether the messenger's flood limits are lifted, there and in the daemon.
         expiry_interval: seconds between two looks of the expiry worker.
         daemon_extra: TOML appended to the daemon's configuration.
+        sandbox: whether the database is a sandbox, whose business clock moves; else it is an ordinary, empty one.
         durable: whether PostgreSQL waits for its disk.
         agent_prefix: a program (and its arguments) that the node's agent is started by.
         folder: where everything is kept; None: a temporary folder, removed at the end.
@@ -66,6 +67,7 @@ class WorldOptions:
     lift_limits: bool = False
     expiry_interval: float = 1.0
     daemon_extra: str = ""
+    sandbox: bool = True
     durable: bool = True
     agent_prefix: tuple[str, ...] = ()
     folder: Path | None = None
@@ -156,13 +158,14 @@ async def open_world(options: WorldOptions | None = None) -> AsyncIterator[World
     async with AsyncExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(TemporaryDirectory(prefix="vpnd-", dir="/tmp")))
         postgres = await stack.enter_async_context(embedded_postgres(durable=options.durable))
-        await prepare_database(postgres.url)
+        if options.sandbox:
+            await prepare_database(postgres.url)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, trust_env=False))
         targets = await stack.enter_async_context(open_targets(folder))
         nursery = await stack.enter_async_context(trio.open_nursery())
         # Registered after the nursery: whatever ends the block ends its programs first.
         stack.callback(nursery.cancel_scope.cancel)
-        telegram, cryptopay = await _start_servers(nursery, http, postgres.url)
+        telegram, cryptopay = await _start_servers(nursery, http, postgres.url if options.sandbox else None)
         agent, node = (
             (await _start_node(nursery, folder, targets, options.agent_prefix))
             if options.node
@@ -179,7 +182,8 @@ async def open_world(options: WorldOptions | None = None) -> AsyncIterator[World
         await cryptopay.post("/sim/webhook", url=f"http://127.0.0.1:{web}/webhooks/cryptopay")
         if options.lift_limits:
             await telegram.post("/sim/limits", lifted=True)
-        daemon = Program(nursery, "vpnd run", ["vpnd", "run", "--sandbox", "--config", str(config)])
+        flags = ["--sandbox"] if options.sandbox else []
+        daemon = Program(nursery, "vpnd run", ["vpnd", "run", *flags, "--config", str(config)])
         world = World(
             folder=folder,
             options=options,
@@ -214,14 +218,15 @@ async def prepare_database(url: str) -> None:
 
 
 async def _start_servers(
-    nursery: trio.Nursery, http: httpx.AsyncClient, database_url: str
+    nursery: trio.Nursery, http: httpx.AsyncClient, database_url: str | None
 ) -> tuple[Control, Control]:
     servers = Program(
         nursery,
         "the sandbox's servers",
         [
             *("vpnd.sandbox", "--telegram-port", "0", "--cryptopay-port", "0", "--bot-token", BOT_TOKEN),
-            *("--crypto-token", CRYPTO_TOKEN, "--database-url", database_url),
+            *("--crypto-token", CRYPTO_TOKEN),
+            *(("--database-url", database_url) if database_url else ()),
         ],
     )
     await servers.start()

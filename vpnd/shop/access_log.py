@@ -249,12 +249,20 @@ async def head(source: Source) -> Head:
     return Head(row["epoch"], row["last_seq"], row["first_seq"])
 
 
-async def new_epoch(source: Source) -> str:
-    """Begin a new epoch, after a restore: no watermark given out before is trusted any more. Returns it."""
+async def new_epoch(source: Source, *, instead_of: str | None = None) -> str:
+    """Begin a new epoch, after a restore: no watermark given out before is trusted any more.
+
+    With `instead_of` only that one is replaced, so that several who notice the same restore begin one epoch and not one each.
+    Returns the epoch that holds now.
+    """
+    sql = """
+        update access_head set epoch = replace(gen_random_uuid()::text, '-', '')
+        where $1::text is null or epoch = $1 returning epoch
+    """
 
     async def body(tx: Transaction) -> str:
-        sql = "update access_head set epoch = replace(gen_random_uuid()::text, '-', '') returning epoch"
-        return str(await tx.fetchval(sql))
+        begun = await tx.fetchval(sql, instead_of)
+        return str(begun) if begun is not None else (await head(tx)).epoch
 
     return await in_transaction(source, "access_log.new_epoch", body)
 
@@ -309,15 +317,18 @@ async def watermark(source: Source, node: str) -> Watermark:
 async def log_again(source: Source, subscription_id: int) -> bool:
     """Put a subscription into the log once more, so that nodes are told of it again; whether that was needed.
 
-    A row that waits for its number, or that a node has yet to acknowledge, is enough.
+    A row that waits for its number, or that a node has yet to acknowledge, is enough; and where there is no node, there is
+    nobody to tell: the first one will be compared.
     """
     sql = """
         insert into access_log (subscription_id)
         select s.id from subscriptions s
         where s.id = $1 and s.status = 'active' and s.activated_at is null
+          and exists (select from nodes)
           and not exists (
-              select from access_log l where l.subscription_id = s.id
-                and (l.seq is null or l.seq > coalesce((select min(n.seq) from nodes n), l.seq)))
+              select from access_log l where l.subscription_id = s.id and (
+                  l.seq is null
+                  or l.seq > (select min(case when n.epoch = h.epoch then n.seq else 0 end) from nodes n, access_head h)))
     """
 
     async def body(tx: Transaction) -> bool:

@@ -39,7 +39,7 @@ GROUP_PER_MINUTE: Final = 20
 LONGEST_WAIT: Final = 30.0
 #: How much wider than a second the rolling window is, for the unevenness of the way to Telegram.
 MARGIN: Final = 0.015
-MOST_CHATS: Final = 20_000
+MOST_CHATS: Final = 4_000
 #: Seconds without a refusal after which the learned limit is tried one higher.
 RAISE_AFTER: Final = 10.0
 #: Refusals of different chats in a row that stop the whole bot.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from starlette.applications import Starlette
 from starlette.routing import Route
 
@@ -10,6 +13,10 @@ from vpnd.database.database import Database
 from vpnd.web.health import Checks, health_routes, metrics_routes
 from vpnd.web.subscription import ExpiredNotice, subscription_route
 from vpnd.web.webhooks import AcceptsUpdates, Settle, cryptopay_webhook, telegram_webhook
+
+#: What may stand in a header that apps open: a web address, or a Telegram name.
+_WEB_ADDRESS: Final = re.compile(r"https?://[!-~]+")
+_TELEGRAM_NAME: Final = re.compile(r"@?([A-Za-z][A-Za-z0-9_]{3,31})")
 
 
 def public_app(
@@ -46,7 +53,8 @@ def metrics_app() -> Starlette:
 
 
 def _support_url(support: str | None) -> str | None:
-    """Return where an app sends who needs help: a link as it is, a @name as its t.me address."""
-    if support is None or support.startswith(("http://", "https://")):
+    """Return where an app sends who needs help: a link as it is, a @name as its t.me address; None for other words."""
+    if support is None or _WEB_ADDRESS.fullmatch(support):
         return support
-    return f"https://t.me/{support.removeprefix('@')}"
+    name = _TELEGRAM_NAME.fullmatch(support)
+    return f"https://t.me/{name[1]}" if name else None

@@ -6,6 +6,7 @@ that says so, because an app that gets an error shows its owner nothing useful.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ UPDATE_HOURS: Final = 12
 #: Seconds after which an app should try again while the database is away.
 RETRY_AFTER: Final = 30
 
+#: What a token can look like at all. Anything else is nobody's, and is not worth a question to the database.
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
+
 #: Says "expired" in the customer's language.
 ExpiredNotice = Callable[[SubscriptionPage], str]
 
@@ -45,6 +49,8 @@ def subscription_route(
 
     async def show(request: Request) -> Response:
         token = request.path_params["token"]
+        if not _TOKEN.fullmatch(token):
+            return PlainTextResponse("not found", 404)
         try:
             with as_class(LimitClass.ADMIN):
                 page = await subscription_page(db, token)

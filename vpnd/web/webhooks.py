@@ -2,16 +2,18 @@
 
 The answers are a contract with the sender's retry logic: 2xx only after the commit; 5xx (with Retry-After) only when
 sending again helps; 401 and 400 for what will never become right. A signature is judged over the raw bytes, before
-anything is parsed, and fails closed.
+anything is parsed, and fails closed. A body has a bounded size and a bounded time to arrive.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
+import trio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -28,19 +30,29 @@ from vpnd.telegram.intake import InboxUnavailable
 journal = get_journal("web")
 
 #: Telegram's updates and Crypto Pay's invoices are a few kB; nobody else has business here.
-MAX_BODY = 1 << 20  # bytes
+MAX_BODY: Final = 1 << 20  # bytes
+
+#: Seconds a body may take to arrive.
+BODY_DEADLINE: Final = 10.0
 
 #: Seconds after which a sender should try again while the database is away. Telegram honours it (up to 3600).
-RETRY_AFTER = 5
+RETRY_AFTER: Final = 5
 
-TELEGRAM_SECRET_HEADER = "x-telegram-bot-api-secret-token"  # noqa: S105  the header's name, not a secret
+#: Anybody can send a forgery: the journal tells of them once in so many seconds, with their number; the metric counts each.
+FORGERY_LINES_EVERY: Final = 60.0
+
+TELEGRAM_SECRET_HEADER: Final = "x-telegram-bot-api-secret-token"  # noqa: S105  the header's name, not a secret
 
 #: Settles one charge and returns only after the commit.
 Settle = Callable[[Charge], Awaitable[SettlementResult]]
 
 
-class BodyTooLarge(Exception):
-    """The sender's body is larger than `MAX_BODY` bytes."""
+class UnusableBody(Exception):
+    """The body of a request cannot be had; `result` says why, as the metric does."""
+
+    def __init__(self, result: str) -> None:
+        super().__init__(result)
+        self.result = result
 
 
 class AcceptsUpdates(Protocol):
@@ -51,17 +63,22 @@ class AcceptsUpdates(Protocol):
 
 
 async def read_body(request: Request) -> bytes:
-    """Return the raw body of `request`, at most `MAX_BODY` bytes.
+    """Return the raw body of `request`, at most `MAX_BODY` bytes that came within `BODY_DEADLINE` seconds.
 
     Raises:
-        BodyTooLarge: it is larger; the rest is not read.
+        UnusableBody: it is larger, slower, or its sender went away; the rest is not read.
     """
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise BodyTooLarge
-    return bytes(body)
+    try:
+        with trio.move_on_after(BODY_DEADLINE):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise UnusableBody("too_large")
+            return bytes(body)
+    except ClientDisconnect:
+        raise UnusableBody("malformed") from None
+    raise UnusableBody("too_slow")
 
 
 #: The HTTP status of each result (the labels of the metric).
@@ -70,6 +87,7 @@ STATUS: Final = {
     "ignored": 200,
     "malformed": 400,
     "unauthorised": 401,
+    "too_slow": 408,
     "too_large": 413,
     "unavailable": 503,
 }
@@ -81,6 +99,42 @@ def _answer(source: str, result: str, **fields: Any) -> Response:
     return JSONResponse({"status": result, **fields}, STATUS[result], headers)
 
 
+class _Forgeries:
+    """Tells of refused webhooks without letting strangers fill the journal."""
+
+    def __init__(self, provider: str, message: str) -> None:
+        self._provider = provider
+        self._message = message
+        self._count = 0
+        self._told_at = -math.inf
+
+    def refuse(self) -> Response:
+        """Return the answer to one more forgery."""
+        self._count += 1
+        now = trio.current_time()
+        if now - self._told_at >= FORGERY_LINES_EVERY:
+            journal.warning(
+                "webhook.forged",
+                message=f"{self._message} ({self._count} since the last line)",
+                provider=self._provider,
+                count=self._count,
+            )
+            self._told_at, self._count = now, 0
+        return _answer(self._provider, "unauthorised")
+
+
+def _parse_update(body: bytes) -> dict[str, Any] | None:
+    """Return an update, or None for what is none."""
+    try:
+        update = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    number = update.get("update_id") if isinstance(update, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**63:
+        return None
+    return dict(update)
+
+
 def telegram_webhook(secret: Secret, intake: AcceptsUpdates) -> Route:
     """Return `POST /webhooks/telegram`: stores the update in the inbox, then answers 200.
 
@@ -89,23 +143,18 @@ def telegram_webhook(secret: Secret, intake: AcceptsUpdates) -> Route:
         intake: where updates go.
     """
     expected = secret.reveal().encode()
+    forgeries = _Forgeries("telegram", "a Telegram webhook without the right secret was refused")
 
     async def receive(request: Request) -> Response:
         given = request.headers.get(TELEGRAM_SECRET_HEADER, "").encode()
-        if not hmac.compare_digest(given, expected):
-            journal.warning(
-                "webhook.forged", message="a Telegram webhook without the right secret was refused"
-            )
-            return _answer("telegram", "unauthorised")
+        # An empty secret would be a door for everybody; the settings refuse one, and so does this.
+        if not expected or not hmac.compare_digest(given, expected):
+            return forgeries.refuse()
         try:
-            update = json.loads(await read_body(request))
-            if not isinstance(update, dict) or not isinstance(update.get("update_id"), int):
-                raise ValueError("no update_id")  # noqa: TRY004  one kind of garbage, one answer
-        except BodyTooLarge:
-            return _answer("telegram", "too_large")
-        except ClientDisconnect:
-            return _answer("telegram", "malformed")
-        except ValueError:
+            update = _parse_update(await read_body(request))
+        except UnusableBody as error:
+            return _answer("telegram", error.result)
+        if update is None:
             return _answer("telegram", "malformed", error="the body is not a Telegram update")
         try:
             await intake.accept(update)
@@ -123,20 +172,16 @@ def cryptopay_webhook(token: Secret, settle: Settle) -> Route:
         token: the app's API token; the signature's key is its SHA-256.
         settle: settles one charge and returns after the commit.
     """
+    forgeries = _Forgeries("cryptopay", "a Crypto Pay webhook with a wrong signature was refused")
 
     async def receive(request: Request) -> Response:
         try:
             body = await read_body(request)
-        except BodyTooLarge:
-            return _answer("cryptopay", "too_large")
-        except ClientDisconnect:
-            return _answer("cryptopay", "malformed")
+        except UnusableBody as error:
+            return _answer("cryptopay", error.result)
         signature = request.headers.get(cryptopay.SIGNATURE_HEADER, "")
         if not cryptopay.verify_signature(token.reveal(), body, signature):
-            journal.warning(
-                "webhook.forged", message="a Crypto Pay webhook with a wrong signature was refused"
-            )
-            return _answer("cryptopay", "unauthorised")
+            return forgeries.refuse()
         try:
             charge = cryptopay.parse_webhook(body)
         except MalformedWebhook as error:

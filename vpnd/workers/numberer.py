@@ -25,6 +25,10 @@ journal = get_journal("workers")
 #: Longest a row that another instance committed waits for its number.
 LOOK_EVERY: Final = 1.0  # seconds
 
+#: Back-off while the database is away, in seconds.
+RETRY_FIRST: Final = 0.2
+RETRY_CAP: Final = 5.0
+
 
 class Numberer:
     """Numbers what was committed; runs as one child of the supervisor."""
@@ -43,25 +47,37 @@ class Numberer:
         while True:
             numbered = await access_log.number(self._db)
             total += numbered
+            if numbered:
+                self._tell()
             if numbered < access_log.NUMBER_LIMIT:
                 return total
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Number for ever. A database that is away is told once, and tried again with back-off."""
+        """Number for ever. A database that is away is told once, and tried again with back-off.
+
+        It counts as a handler for the limits: what a customer has just paid for waits for it.
+        """
         task_status.started()
         failures = 0
         woken = True
         while True:
             try:
-                if (woken or await self._lease.hold()) and await self.number_all():
-                    for wake_follower in self._followers:
-                        wake_follower()
-                failures = 0
+                if woken or await self._lease.hold():
+                    await self.number_all()
             except DatabaseError as error:
                 failures += 1
                 if failures == 1:
                     journal.warning("numberer.failed", message=f"the access log cannot be numbered: {error}")
-                await self._db.rest(jittered_backoff(failures, 0.2, 5.0, self._random))
+                await self._db.rest(jittered_backoff(failures, RETRY_FIRST, RETRY_CAP, self._random))
                 woken = True
                 continue
+            if failures:
+                journal.info("numberer.back", message="the access log is numbered again")
+                # An attempt whose end we never learned may have given numbers: then there is nothing left that would tell.
+                self._tell()
+                failures = 0
             woken = await self.wake.wait(LOOK_EVERY)
+
+    def _tell(self) -> None:
+        for wake_follower in self._followers:
+            wake_follower()

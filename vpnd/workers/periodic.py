@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from vpnd.database.database import Database
-from vpnd.payments.cryptopay import CryptoPay
+from vpnd.payments.cryptopay import MAX_IDS, CryptoPay
 from vpnd.payments.watcher import CHECK_LIMIT, check_invoices
 from vpnd.runtime.journal import get_journal
 from vpnd.runtime.worker import ItemWorker, Sweep, SweepContext
@@ -70,13 +70,16 @@ def activation(db: Database, *, wake: Callable[[], None]) -> ItemWorker[Awaiting
         return await awaiting_activation(db, ACTIVATION_DUE, limit, after=after)
 
     async def handle(item: AwaitingActivation) -> None:
-        if await log_again(db, item.subscription_id):
+        again = await log_again(db, item.subscription_id)
+        if again:
             wake()
         journal.warning(
             "activation.late",
             message=f"subscription {item.subscription_id} is paid and on, and no node has acknowledged it"
-            f" since {item.since:%Y-%m-%d %H:%M:%S}; it is sent again",
+            f" since {item.since:%Y-%m-%d %H:%M:%S}; "
+            + ("it is sent again" if again else "it is still under way"),
             subscription=item.subscription_id,
+            again=again,
         )
 
     return ItemWorker(
@@ -92,17 +95,18 @@ def activation(db: Database, *, wake: Callable[[], None]) -> ItemWorker[Awaiting
 
 def payment_watcher(
     db: Database, client: CryptoPay, *, on_commit: Sequence[Callable[[SettlementResult], None]]
-) -> ItemWorker[str]:
-    """Ask Crypto Pay about open invoices, the longest unchecked first, many in one call.
+) -> ItemWorker[int]:
+    """Ask Crypto Pay about open invoices, the longest unchecked first, a whole batch in one call.
 
-    One round is one item: what fails is the provider's answer, not a row, and asking in halves would only ask more.
+    One round is one item, the number of invoices to ask about: what fails is the provider's answer, not a row, and asking in
+    halves would only ask more.
     """
 
-    async def page(after: str | None, limit: int) -> Sequence[str]:
-        return [client.name] if after is None else []
+    async def page(after: int | None, limit: int) -> Sequence[int]:
+        return [min(limit, MAX_IDS)] if after is None else []
 
-    async def handle(_provider: str) -> None:
-        await check_invoices(db, client, CHECK_LIMIT, on_commit=on_commit)
+    async def handle(how_many: int) -> None:
+        await check_invoices(db, client, how_many, on_commit=on_commit)
 
     return ItemWorker(
         "payment_watcher",
@@ -111,5 +115,5 @@ def payment_watcher(
         batch=CHECK_LIMIT,
         page=page,
         handle=handle,
-        key=lambda provider: provider,
+        key=lambda how_many: how_many,
     )
