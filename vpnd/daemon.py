@@ -344,7 +344,7 @@ class Daemon:
                     journal.error(
                         "database.not_ready", message=f"the database cannot be used yet, trying on: {error}"
                     )
-                self.schema_fault = str(error)
+                    self.schema_fault = str(error)
                 failures += 1
                 await self.db.rest(jittered_backoff(failures, SCHEMA_RETRY_FIRST, SCHEMA_RETRY_CAP, random))
             else:

@@ -24,8 +24,16 @@ def test_a_long_wait_and_a_long_hold_are_told_with_their_tags() -> None:
     assert all("test.tags" in entry.message for entry in entries)
 
 
-@pytest.mark.parametrize("lock", ["for update skip locked", "FOR NO KEY UPDATE", "for share", "for key share"])
-async def test_a_lock_is_taken_in_a_scope_or_not_at_all(db: Database, lock: str) -> None:
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select id from customers limit 1 for update skip locked",
+        "select id from customers limit 1 FOR NO KEY UPDATE",
+        "select id from customers limit 1 for share",
+        "select id from customers limit 1 for key share",
+    ],
+)
+async def test_a_lock_is_taken_in_a_scope_or_not_at_all(db: Database, sql: str) -> None:
     """Outside of a scope a row lock ends with its statement and guards nothing, so asking for one is refused."""
     with pytest.raises(ValueError, match="reads only"):
-        await db.fetch("test.lock", f"select id from customers limit 1 {lock}")
+        await db.fetch("test.lock", sql)

@@ -104,7 +104,7 @@ async def test_strangers_at_the_doors() -> None:
 
 async def test_presses_and_words_nobody_planned() -> None:
     """Unknown buttons, unknown words, unknown commands and odd updates get the menu, or nothing; nothing fails."""
-    async with a_world(node=False) as (world, lines):
+    async with a_world(node=False, lift_limits=True) as (world, lines):
         await world.start_daemon()
         customer = Customer(world, 1001)
         for data in ("nonsense", "", "\u0000", "p:999999999999999999999", "x" * 64):

@@ -9,7 +9,7 @@ from soaks.kill import play
 pytestmark = pytest.mark.world
 
 
-@pytest.mark.parametrize(("mode", "kills", "purchases"), [("polling", 20, 12), ("webhook", 4, 4)])
+@pytest.mark.parametrize(("mode", "kills", "purchases"), [("polling", 20, 12), ("webhook", 3, 3)])
 async def test_kill_soak(mode: str, kills: int, purchases: int) -> None:
     """Whatever instant the daemon dies in: each purchase is settled once, delivered once, and its link works."""
     with trio.fail_after(180):

@@ -1,4 +1,4 @@
-"""Transaction scopes and named reads: the only ways to the database above this room.
+"""Transaction scopes, named reads and single writes: the only ways to the database above this room.
 
 The idea. What a caller can do wrong with a connection is made impossible or loud here: a connection is held
 from the first statement of a scope to its end and nowhere else; each scope and read has a fixed name, a
@@ -7,7 +7,7 @@ network runs inside (`vpnd.runtime.held`).
 
 A scope crosses the bridge as seldom as it can: acquire, BEGIN and the first statement are one hop, each
 further statement is one, and COMMIT with the return of the connection is one. A single read is one hop and
-has no BEGIN at all.
+has no BEGIN at all, and so is a single write, whose fate after a lost connection nobody asks for.
 
 What a caller may rely on when he is cancelled or out of time:
 

@@ -11,6 +11,7 @@ import hmac
 import json
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Final, Protocol
 
 import trio
@@ -71,10 +72,11 @@ async def read_body(request: Request) -> bytes:
     body = bytearray()
     try:
         with trio.move_on_after(BODY_DEADLINE):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise UnusableBody("too_large")
+            async with aclosing(request.stream()) as stream:
+                async for chunk in stream:
+                    body += chunk
+                    if len(body) > MAX_BODY:
+                        raise UnusableBody("too_large")
             return bytes(body)
     except ClientDisconnect:
         raise UnusableBody("malformed") from None
