@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from time import perf_counter, sleep
 from typing import Any
 
 import psutil
@@ -55,6 +56,24 @@ async def first_json(lines: deque[str], name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(lines[0])
         return found
     raise BenchFailed(f"{name} says nothing")
+
+
+def disk(folder: Path, writes: int = 300) -> str:
+    """Say how long this disk takes to keep a page: what a commit waits for, and what explains a long one."""
+    waits: list[float] = []
+    place = folder / "page"
+    with place.open("wb", buffering=0) as file:
+        for _ in range(writes):
+            file.write(b"x" * 8192)
+            began = perf_counter()
+            os.fdatasync(file.fileno())
+            waits.append(perf_counter() - began)
+            sleep(0.002)
+    place.unlink()
+    return (
+        f"disk: fdatasync of a page takes {percentile(waits, 0.5) * 1e3:.1f} ms"
+        f" (p99 {percentile(waits, 0.99) * 1e3:.1f}, max {max(waits) * 1e3:.1f}); load average {os.getloadavg()[0]:.1f}"
+    )
 
 
 def resident_mb(pid: int) -> float:

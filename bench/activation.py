@@ -30,7 +30,7 @@ from typing import Any
 
 import psutil
 import trio
-from _measure import BenchFailed, leaves, percentile, resident_mb, table
+from _measure import BenchFailed, disk, leaves, percentile, resident_mb, table
 from attrs import define, field
 
 from vpnd.bot import callbacks
@@ -216,6 +216,7 @@ async def run(purchases: int) -> Figures:
     """Play it all."""
     figures = Figures()
     async with open_world(WorldOptions(lift_limits=True, expiry_interval=0.1)) as world:
+        print(await trio.to_thread.run_sync(disk, world.folder), flush=True)
         await world.start_daemon()
         customer = Customer(world, 1001)
         settings = DatabaseSettings(url=Secret(world.database_url), pool_min=1)

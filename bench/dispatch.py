@@ -29,6 +29,7 @@ import trio
 from _measure import (
     BenchFailed,
     cpu_seconds,
+    disk,
     first_json,
     leaves,
     median,
@@ -189,6 +190,7 @@ async def run(rounds: int, seconds: float, only: Sequence[str]) -> dict[str, Fig
     python = await trio.to_thread.run_sync(rival_python)
     with TemporaryDirectory(prefix="vpnd-bench-", dir="/tmp") as name:
         folder = Path(name)
+        print(await trio.to_thread.run_sync(disk, folder), flush=True)
         async with (
             embedded_postgres(options=("shared_buffers=256MB",)) as postgres,
             program("the Bot API", [python, HERE / "_bot_api.py"]) as (_api, lines),

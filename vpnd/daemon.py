@@ -4,7 +4,7 @@
 need it, and runs as a supervised child. Starting order is the list's, stopping order the opposite: what brings work in stops
 first, what finishes it later.
 
-A database that is away at the start is waited for by the child `schema`; whoever needs tables waits for `Daemon.schema_ready`.
+A database that is away at the start is waited for by the child `schema`; whoever needs tables waits for `Daemon.schema.ready`.
 Meanwhile the bot says that it is being repaired, webhooks are put off, and `/readyz` tells why.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from random import Random
 from typing import Any, Final, NoReturn
 
 import trio
@@ -37,7 +36,7 @@ from vpnd.monitors.lag import monitor_lag
 from vpnd.nodes.client import NodeClient
 from vpnd.payments.cryptopay import CryptoPay
 from vpnd.payments.settle import settle_charge
-from vpnd.runtime.backoff import jittered_backoff
+from vpnd.runtime import metrics
 from vpnd.runtime.heap import settle_heap
 from vpnd.runtime.http import HttpClient, open_http_client
 from vpnd.runtime.journal import get_journal
@@ -47,9 +46,7 @@ from vpnd.runtime.serve import serve_asgi
 from vpnd.runtime.service import Service, run_service
 from vpnd.runtime.supervisor import ChildSpec, ChildState, Stopping, Supervisor
 from vpnd.runtime.worker import WorkerRunner, WorkerSpec, configured
-from vpnd.shop import nodes, notices
-from vpnd.shop.plans import apply_plans
-from vpnd.shop.plans_file import PlansFileError, load_plans_file
+from vpnd.shop import notices
 from vpnd.shop.settlement import Charge, SettlementResult
 from vpnd.shop.status import SubscriptionPage
 from vpnd.telegram.application import TrioApplication
@@ -62,12 +59,9 @@ from vpnd.web.apps import metrics_app, public_app
 from vpnd.workers import periodic
 from vpnd.workers.node_follower import NodeFollower
 from vpnd.workers.numberer import Numberer
+from vpnd.workers.preparation import Preparation
 
 journal = get_journal("daemon")
-
-#: Back-off of a start without a usable database, in seconds.
-SCHEMA_RETRY_FIRST: Final = 0.5
-SCHEMA_RETRY_CAP: Final = 15.0
 
 #: Seconds for which READY waits for the database; then it is said with a STATUS that names what is missing.
 SCHEMA_PATIENCE: Final = 3.0
@@ -119,10 +113,6 @@ class Interrupted(Exception):
     """A command was told to stop before it was done."""
 
 
-class WrongDatabase(Exception):
-    """The database is a sandbox and the daemon is not, or the other way round."""
-
-
 @asynccontextmanager
 async def open_daemon(settings: Settings, *, sandbox: bool = False) -> AsyncIterator[Daemon]:
     """Build the parts of the daemon; nothing runs yet but what others need (database bridge, HTTP client, lanes)."""
@@ -151,7 +141,7 @@ async def open_daemon(settings: Settings, *, sandbox: bool = False) -> AsyncIter
                 db,
                 register=daemon.attach,
                 callbacks=daemon.callbacks,
-                store=GatedInbox(DatabaseInbox(db), daemon.schema_ready),
+                store=GatedInbox(DatabaseInbox(db), daemon.schema.ready),
             )
         )
         settle_heap()
@@ -169,8 +159,7 @@ class Daemon:
     db: Database
     http: HttpClient
     texts: Texts
-    schema_ready: trio.Event = field(factory=trio.Event)
-    schema_fault: str = "the database was not reached yet"
+    schema: Preparation = field(init=False)
     telegram: TelegramService = field(init=False)
     bot: BotDependencies = field(init=False)
     cryptopay: CryptoPay | None = field(init=False)
@@ -185,6 +174,7 @@ class Daemon:
     def __attrs_post_init__(self) -> None:
         """Build what needs nothing to be open but the database and the HTTP client."""
         settings = self.settings
+        self.schema = Preparation(self.db, settings, sandbox=self.sandbox)
         token = settings.cryptopay.token
         self.cryptopay = CryptoPay(self.http, token, settings.cryptopay.api_base) if token else None
         kinds = (notices.MESSAGE, notices.STARS_REFUND, notices.ADMIN_ALERT)
@@ -229,7 +219,7 @@ class Daemon:
         self.relay.wake()
 
     async def _settle(self, charge: Charge) -> SettlementResult:
-        if not self.schema_ready.is_set():
+        if not self.schema.ready.is_set():
             raise DatabaseUnavailable("the schema is not up to date yet")
         return await settle_charge(self.db, charge, on_commit=(self.settled,))
 
@@ -271,7 +261,7 @@ class Daemon:
         if self.settings.http.metrics_listen:
             web.insert(0, ChildSpec("metrics", self._serve_metrics))
         return [
-            ChildSpec("schema", self._prepare_schema, may_finish=True),
+            ChildSpec("schema", self.schema.run, may_finish=True),
             ChildSpec("numberer", self._with_schema(self.numberer.run)),
             *(ChildSpec(f"node {one.node}", self._with_schema(one.run)) for one in self.followers),
             ChildSpec("outbox", self._with_schema(self.relay.run)),
@@ -308,7 +298,7 @@ class Daemon:
     def _with_schema(self, run: Callable[[], Awaitable[object]]) -> Callable[..., Coroutine[Any, Any, None]]:
         async def start(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
             task_status.started()
-            await self.schema_ready.wait()
+            await self.schema.ready.wait()
             await run()
 
         return start
@@ -324,75 +314,6 @@ class Daemon:
             for worker in self.workers.values():
                 worker.wake()
 
-    # ------------------------------------------------------------------ the schema and the plans
-
-    async def _prepare_schema(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Bring the schema up to date, apply the plans and open the gate; try for as long as it takes."""
-        task_status.started()
-        failures = 0
-        said: type[Exception] | None = None
-        random = Random()  # noqa: S311  jitter is no secret
-        while not self.schema_ready.is_set():
-            try:
-                await self._check_kind_of_database()
-                await bring_up_to_date(self.db, phase="all")
-                await self._forget_nodes()
-                await self._apply_plans()
-            except (DatabaseError, WrongDatabase) as error:
-                if type(error) is not said:  # an outage has many words, and one line is enough
-                    said = type(error)
-                    journal.error(
-                        "database.not_ready", message=f"the database cannot be used yet, trying on: {error}"
-                    )
-                    self.schema_fault = str(error)
-                failures += 1
-                await self.db.rest(jittered_backoff(failures, SCHEMA_RETRY_FIRST, SCHEMA_RETRY_CAP, random))
-            else:
-                self.schema_ready.set()
-                journal.info("database.ready", message="the database is ready, its schema is up to date")
-
-    async def _check_kind_of_database(self) -> None:
-        """Refuse a database whose clock may be moved, unless this is the sandbox.
-
-        Raises:
-            WrongDatabase: it is one, or it should be one and is not.
-        """
-        exists = await self.db.fetchval("daemon.sandbox", "select to_regclass('sandbox_clock') is not null")
-        marked = exists and await self.db.fetchval(
-            "daemon.marked", "select exists (select from sandbox_clock)"
-        )
-        if marked and not self.sandbox:
-            raise WrongDatabase(
-                "this is the database of a sandbox, whose clock can be moved: name the shop's own"
-            )
-        if self.sandbox and not marked:
-            raise WrongDatabase("this is no sandbox database, and a sandbox must not touch it")
-
-    async def _forget_nodes(self) -> None:
-        gone = await nodes.forget_others(self.db, [node.name for node in self.settings.nodes])
-        if gone:
-            journal.warning(
-                "nodes.forgotten",
-                message=f"no longer configured, and out of customers' profiles: {', '.join(gone)}."
-                " An agent that still runs there is told nothing any more: stop it",
-                nodes=", ".join(gone),
-            )
-
-    async def _apply_plans(self) -> None:
-        shop = self.settings.shop
-        try:
-            plans = await trio.to_thread.run_sync(
-                partial(load_plans_file, shop.plans, currency=shop.currency)
-            )
-        except PlansFileError as error:
-            # The database is the truth for plans: a shop that has them sells on.
-            journal.error("plans.unusable", message=f"the plans file was not applied: {error}")
-            return
-        changed = await apply_plans(self.db, plans)
-        journal.info(
-            "plans.applied", message=f"the plans file was applied: {changed} changes", changes=changed
-        )
-
     async def _reload_on_demand(
         self, service: Service, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> NoReturn:
@@ -400,9 +321,9 @@ class Daemon:
         while True:
             await service.reloads.receive()
             service.manager.reloading()
-            if self.schema_ready.is_set():
+            if self.schema.ready.is_set():
                 try:
-                    await self._apply_plans()
+                    await self.schema.apply_plans()
                 except DatabaseError as error:
                     journal.error("plans.not_applied", message=f"the plans could not be applied: {error}")
             service.manager.ready(self.status_line())
@@ -441,8 +362,8 @@ class Daemon:
         )
 
     async def _check_database(self) -> str | None:
-        if not self.schema_ready.is_set():
-            return self.schema_fault
+        if not self.schema.ready.is_set():
+            return self.schema.fault
         try:
             await self.db.probe()
         except DatabaseError as error:
@@ -466,8 +387,8 @@ class Daemon:
     def status_line(self) -> str:
         """Say in one line what is missing, or that nothing is."""
         missing = []
-        if not self.schema_ready.is_set():
-            missing.append(f"database: {self.schema_fault}")
+        if not self.schema.ready.is_set():
+            missing.append(f"database: {self.schema.fault}")
         elif self.db.statistics().down:
             missing.append("database: away")
         missing += [
@@ -484,14 +405,15 @@ class Daemon:
         """Say READY once the tree stands, and keep the STATUS line true."""
         task_status.started()
         with trio.move_on_after(SCHEMA_PATIENCE):
-            await self.schema_ready.wait()
+            await self.schema.ready.wait()
         line = self.status_line()
         manager.ready(line)
+        metrics.start_timestamp_seconds.set_to_current_time()
         journal.info("daemon.standing", message=f"the tree stands: {line}")
         while True:
             with trio.move_on_after(STATUS_INTERVAL):
-                if not self.schema_ready.is_set():
-                    await self.schema_ready.wait()
+                if not self.schema.ready.is_set():
+                    await self.schema.ready.wait()
                 else:
                     await trio.sleep_forever()
             manager.status(self.status_line())

@@ -20,6 +20,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,9 @@ SAMPLE_INTERVAL: Final = 0.05  # seconds
 #: Reports kept for the reporting task; a loop that blocks more often than this between two reports loses the rest.
 MAX_PENDING: Final = 100
 
+#: The gauge of the longest step looks back this far, in seconds: farther than a scrape comes late.
+WORST_OF: Final = 60.0
+
 #: Where our own code lies: the line that is told is the innermost one of ours.
 _OURS: Final = f"{Path(vpnd.__file__).parent}/"
 
@@ -75,6 +79,8 @@ class StepTimer(trio.abc.Instrument):
         #: What the sampler saw: the start of a step, and the line that it stood on.
         self.seen: tuple[float, str | None] = (0.0, None)
         self.busy = False
+        #: The longest step since somebody set this back to 0, in seconds.
+        self.worst = 0.0
         # Set here, because an instrument added from inside a task sees the end of a step whose start it missed.
         self.wall_start = time.perf_counter()
         self._cpu_wall = self.wall_start
@@ -95,6 +101,7 @@ class StepTimer(trio.abc.Instrument):
         self.busy = False
         if wall < 0.001:
             return
+        self.worst = max(self.worst, wall)
         if self._observe is not None:
             self._observe(wall)
         if wall >= self.threshold and len(self.reports) < MAX_PENDING:
@@ -175,10 +182,14 @@ async def monitor_lag(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Tell the journal, every `interval` seconds, of steps that took `threshold` seconds or more."""
+    lately: deque[float] = deque(maxlen=max(1, round(WORST_OF / interval)))
     with watch_steps(threshold) as timer:
         task_status.started()
         while True:
             await trio.sleep(interval)
+            lately.append(timer.worst)
+            timer.worst = 0.0
+            metrics.loop_lag_worst_seconds.set(max(lately))
             reports, timer.reports = timer.reports, []
             for report in reports:
                 metrics.loop_blocks_total.inc()

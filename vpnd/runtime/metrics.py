@@ -106,7 +106,7 @@ loop_lag_seconds: Final = Histogram(
     registry=REGISTRY,
 )
 loop_lag_worst_seconds: Final = Gauge(
-    "vpnd_loop_lag_worst_seconds", "The longest step since the last scrape.", registry=REGISTRY
+    "vpnd_loop_lag_worst_seconds", "The longest step of the last minute.", registry=REGISTRY
 )
 loop_blocks_total: Final = Counter(
     "vpnd_loop_blocks_total", "Steps of the event loop over the reported threshold.", registry=REGISTRY
