@@ -52,6 +52,8 @@ class _Admin:
             "async def main():\n"
             "    c = await asyncpg.connect(sys.argv[1])\n"
             "    for line in sys.stdin:\n"
+            "        if not line.strip():\n"
+            "            break\n"
             "        try:\n"
             "            await c.execute(line)\n"
             "            print('ok', flush=True)\n"
@@ -63,6 +65,13 @@ class _Admin:
             [sys.executable, "-c", code, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
+    def copy(self, template: str, name: str) -> None:
+        """Create a database as a copy of another: by its files, which is twice as fast, where the server can (15 and later)."""
+        try:
+            self.run(f"create database {name} template {template} strategy file_copy")
+        except AssertionError:
+            self.run(f"create database {name} template {template}")
+
     def run(self, statement: str) -> None:
         assert self._child.stdin is not None
         assert self._child.stdout is not None
@@ -72,7 +81,8 @@ class _Admin:
         assert answer == "ok", f"{statement}: {answer}"
 
     def close(self) -> None:
-        self._child.communicate(timeout=10)
+        # An empty line ends it: the end of the file would not, while a child of some test still holds the pipe.
+        self._child.communicate("\n", timeout=10)
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +117,7 @@ def _template(postgres_url: str, _admin: _Admin) -> Iterator[str]:
 def database_url(postgres_url: str, _admin: _Admin, _template: str) -> Iterator[str]:
     """The URL of a fresh database with the whole schema, dropped after the test."""
     name = f"vpnd_test_{os.getpid()}_{next(_numbers)}"
-    _admin.run(f"create database {name} template {_template}")
+    _admin.copy(_template, name)
     yield _sibling(postgres_url, name)
     _admin.run(f"drop database {name} with (force)")
 
