@@ -13,8 +13,10 @@ from vpnd.runtime.heap import settle_heap
 @pytest.fixture
 def thawed() -> Iterator[None]:
     """Give the collector everything back afterwards: other tests count on it."""
+    thresholds = gc.get_threshold()
     yield
     gc.unfreeze()
+    gc.set_threshold(*thresholds)
 
 
 def test_what_exists_is_out_of_sight_and_garbage_is_not_kept(thawed: None) -> None:

@@ -9,14 +9,22 @@ collector's sight; a full collection then sees what requests have left behind, a
 from __future__ import annotations
 
 import gc
+from typing import Final
 
 __all__ = ["settle_heap"]
 
 
-def settle_heap() -> None:
-    """Exempt every object that exists now from garbage collection; call it once, when the service has been built.
+#: Allocations between two young collections, and how many of those make an older one. An update makes a few thousand objects and
+#: hardly any cycle: Python's own rhythm (700 to 2000) looks at them several times an update, which is a tenth of its cost.
+THRESHOLDS: Final = (50_000, 20, 20)
 
-    Takes about 0.1 s of the calling thread, so it belongs before the loop has anything to do.
+
+def settle_heap() -> None:
+    """Exempt every object that exists now from garbage collection, and collect less often from now on.
+
+    Call it once, when the service has been built. Takes about 0.1 s of the calling thread, so it belongs before the loop
+    has anything to do.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*THRESHOLDS)
