@@ -76,6 +76,11 @@ def aiosend() -> Path:
     return judge_python("aiosend==3.0.8.post1")
 
 
+@pytest.fixture(scope="module")
+def yookassa() -> Path:
+    return judge_python("yookassa==3.13.0")
+
+
 async def test_aiogram_finds_telegram_real(aiogram: Path) -> None:
     """A second client library, with models of its own, reads every object, error and update."""
     async with open_sandbox() as sandbox:
@@ -92,3 +97,10 @@ async def test_aiosend_finds_crypto_pay_real(aiosend: Path) -> None:
     """A client that uses POST and JSON, of the newest API version, does too."""
     async with open_sandbox() as sandbox:
         await judge("judge_aiosend.py", aiosend, sandbox.cryptopay_url, sandbox.cryptopay.token)
+
+
+async def test_yookassa_finds_yookassa_real(yookassa: Path) -> None:
+    """YooKassa's own SDK reads every payment, refund, list, error and notification."""
+    async with open_sandbox() as sandbox:
+        server = sandbox.yookassa
+        await judge("judge_yookassa.py", yookassa, sandbox.yookassa_url, server.shop_id, server.secret)

@@ -44,13 +44,25 @@ async def program(*arguments: str) -> AsyncIterator[tuple[trio.Process, dict[str
 
 
 async def test_it_says_where_it_listens_and_ends_on_sigterm() -> None:
-    """One line of JSON with real ports, both serving the given tokens; SIGTERM ends it with success."""
-    async with program("--bot-token", "77:abc", "--crypto-token", "88:def") as (process, ready):
+    """One line of JSON with real ports, all serving the given tokens; SIGTERM ends it with success."""
+    tokens = (
+        "--bot-token",
+        "77:abc",
+        "--crypto-token",
+        "88:def",
+        "--yookassa-shop",
+        "9",
+        "--yookassa-secret",
+        "k",
+    )
+    async with program(*tokens) as (process, ready):
         async with httpx.AsyncClient(trust_env=False) as client:
             me = await client.get(f"http://127.0.0.1:{ready['telegram_port']}/bot77:abc/getMe")
             assert me.json()["result"]["id"] == 77
             url = f"http://127.0.0.1:{ready['cryptopay_port']}/api/getMe"
             assert (await client.get(url, headers={"Crypto-Pay-API-Token": "88:def"})).status_code == 200
+            url = f"http://127.0.0.1:{ready['yookassa_port']}/v3/me"
+            assert (await client.get(url, auth=("9", "k"))).json()["account_id"] == "9"
         process.send_signal(signal.SIGTERM)
         with trio.fail_after(10):
             assert await process.wait() == 0
@@ -83,15 +95,16 @@ async def test_the_clock_moves_the_database_too(db: Database, database_url: str)
         open_sandbox(database_url=database_url) as sandbox,
         httpx.AsyncClient(trust_env=False) as client,
     ):
-        for url, total in ((sandbox.telegram_url, 3600), (sandbox.cryptopay_url, 7200)):
+        urls = (sandbox.telegram_url, sandbox.cryptopay_url, sandbox.yookassa_url)
+        for url, total in zip(urls, (3600, 7200, 10_800), strict=True):
             answer = await client.post(f"{url}/sim/clock", json={"advance": 3600})
             assert answer.json()["offset"] == total
         backwards = await client.post(f"{sandbox.telegram_url}/sim/clock", json={"advance": -1})
         assert backwards.status_code == 400
     after = await db.fetchval("test.clock", "select vpnd_now() - now()")
-    assert after.total_seconds() == 7200
+    assert after.total_seconds() == 10_800
     async with open_sandbox(database_url=database_url) as again:
-        assert again.clock.offset == 7200
+        assert again.clock.offset == 10_800
 
 
 async def test_a_dropped_reply_is_not_one_byte() -> None:

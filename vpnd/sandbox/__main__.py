@@ -1,6 +1,6 @@
-"""`python -m vpnd.sandbox`: Telegram and Crypto Pay in a process of their own.
+"""`python -m vpnd.sandbox`: Telegram, Crypto Pay and YooKassa in a process of their own.
 
-Prints one line of JSON when both listen, and ends on SIGTERM or SIGINT; with `--leash` also when its standard input ends, so that
+Prints one line of JSON when all listen, and ends on SIGTERM or SIGINT; with `--leash` also when its standard input ends, so that
 it cannot outlive the program that started it.
 """
 
@@ -14,7 +14,7 @@ import sys
 
 import trio
 
-from vpnd.sandbox import cryptopay_api, telegram_server
+from vpnd.sandbox import cryptopay_api, telegram_server, yookassa_api
 from vpnd.sandbox.servers import open_sandbox
 
 
@@ -23,8 +23,13 @@ def read_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m vpnd.sandbox", description=__doc__)
     parser.add_argument("--telegram-port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--cryptopay-port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--yookassa-port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--bot-token", default=telegram_server.DEFAULT_TOKEN)
     parser.add_argument("--crypto-token", default=cryptopay_api.DEFAULT_TOKEN)
+    parser.add_argument("--yookassa-shop", default=yookassa_api.DEFAULT_SHOP_ID, help="the shop's id")
+    parser.add_argument(
+        "--yookassa-secret", default=yookassa_api.DEFAULT_SECRET, help="the shop's secret key"
+    )
     parser.add_argument("--database-url", help="the sandbox database whose clock /sim/clock moves along")
     parser.add_argument("--leash", action="store_true", help="end when standard input ends")
     return parser.parse_args(arguments)
@@ -71,15 +76,20 @@ async def run(options: argparse.Namespace) -> None:
         async with open_sandbox(
             telegram_port=options.telegram_port,
             cryptopay_port=options.cryptopay_port,
+            yookassa_port=options.yookassa_port,
             bot_token=options.bot_token,
             crypto_token=options.crypto_token,
+            yookassa_shop_id=options.yookassa_shop,
+            yookassa_secret=options.yookassa_secret,
             database_url=options.database_url,
         ) as sandbox:
             ready = {
                 "telegram": sandbox.telegram_url,
                 "cryptopay": sandbox.cryptopay_url,
+                "yookassa": sandbox.yookassa_url,
                 "telegram_port": int(sandbox.telegram_url.rpartition(":")[2]),
                 "cryptopay_port": int(sandbox.cryptopay_url.rpartition(":")[2]),
+                "yookassa_port": int(sandbox.yookassa_url.rpartition(":")[2]),
             }
             sys.stdout.write(json.dumps(ready) + "\n")
             sys.stdout.flush()

@@ -25,6 +25,7 @@ from vpnd.sandbox.client_core import client_core, fetch_through
 from vpnd.sandbox.customer import Customer, code_of, links_behind
 from vpnd.sandbox.programs import ProgramFailed
 from vpnd.sandbox.world import BOT_TOKEN, World
+from vpnd.sandbox.yookassa_state import payment_of
 
 #: File name → media type. Nothing else is served.
 FILES: Final = {
@@ -97,6 +98,8 @@ class ChatPage:
             "world": self._show_world,
             "chat": self._show_chat,
             "crypto": self._find_invoice,
+            "stars": self._show_link,
+            "card": self._find_payment,
             "journal": self._show_journal,
         }
         post = {
@@ -104,6 +107,7 @@ class ChatPage:
             "press": self._press,
             "pay-stars": self._pay_stars,
             "pay-crypto": self._pay_crypto,
+            "pay-card": self._pay_card,
             "clock": self._move_clock,
             "connect": self._connect,
         }
@@ -154,6 +158,19 @@ class ChatPage:
         found = (await self._world.cryptopay.get("/sim/invoices"))["invoices"]
         return {"invoice": next((invoice for invoice in found if invoice["hash"] in url), None)}
 
+    async def _show_link(self, request: Request) -> dict[str, Any]:
+        """The Stars invoice behind a link."""
+        found: dict[str, Any] = await self._world.telegram.get(
+            "/sim/invoice", link=request.query_params["link"]
+        )
+        return found
+
+    async def _find_payment(self, request: Request) -> dict[str, Any]:
+        """The YooKassa payment whose confirmation page a link leads to."""
+        number = payment_of(request.query_params["url"])
+        found = (await self._world.yookassa.get("/sim/payments"))["payments"] if number else []
+        return {"payment": next((payment for payment in found if payment["id"] == number), None)}
+
     async def _show_journal(self, request: Request) -> dict[str, Any]:
         query = request.query_params
         return await self._journal.after(
@@ -179,7 +196,11 @@ class ChatPage:
 
     async def _pay_stars(self, request: Request) -> dict[str, Any]:
         body = await request.json()
-        paid = await self._customer(body).pay_stars({"message_id": int(body["message_id"])})
+        customer = self._customer(body)
+        if "link" in body:
+            paid = await customer.pay_link(str(body["link"]))
+        else:
+            paid = await customer.pay_stars({"message_id": int(body["message_id"])})
         if not paid["ok"]:
             raise ProgramFailed(paid["error"])
         return {}
@@ -187,6 +208,11 @@ class ChatPage:
     async def _pay_crypto(self, request: Request) -> dict[str, Any]:
         body = await request.json()
         await self._world.cryptopay.post("/sim/pay", invoice_id=int(body["invoice_id"]), deliver=True)
+        return {}
+
+    async def _pay_card(self, request: Request) -> dict[str, Any]:
+        body = await request.json()
+        await self._world.yookassa.post("/sim/pay", payment_id=str(body["payment_id"]), deliver=True)
         return {}
 
     async def _move_clock(self, request: Request) -> dict[str, Any]:

@@ -9,6 +9,7 @@ retries run on real time: a test that skips a month must not lift them.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from vpnd.config import DatabaseSettings, Secret
@@ -23,11 +24,15 @@ returning offset_seconds
 
 
 class SandboxClock:
-    """Real time plus an offset of whole seconds; `database_url` names the database that shares the offset, if any."""
+    """Real time plus an offset of whole seconds; `database_url` names the database that shares the offset, if any.
+
+    What is called `on_move` does what has come due, after each `advance`.
+    """
 
     def __init__(self, database_url: str | None = None) -> None:
         self._database_url = database_url
         self.offset = 0
+        self.on_move: list[Callable[[], None]] = []
 
     def now(self) -> float:
         """Seconds since the epoch, in the sandbox's business time."""
@@ -53,6 +58,8 @@ class SandboxClock:
             self.offset += seconds
         else:
             self.offset = max(self.offset, await _advance_database(self._database_url, seconds))
+        for moved in self.on_move:
+            moved()
         return self.offset
 
     async def follow_database(self) -> None:

@@ -3,7 +3,8 @@
 | Control call | Does |
 |---|---|
 | POST pay {invoice_id or hash, asset?, amount?, comment?, deliver?, force?} | pays an invoice; deliver: true, false, a number |
-| POST deliver {invoice_id, times?} | tells the webhook again about a paid invoice |
+| POST deliver {invoice_id, times?} | tells the webhook about a paid invoice: late, again, or in another order |
+| POST forge {body, signature?} | somebody else posts to the webhook, with a wrong signature; {status, answer} |
 | POST expire {invoice_id} | lets an invoice expire now |
 | POST webhook {url, retry_first?, attempts?} · GET deliveries | where paid invoices are told, and what it answered |
 | POST balance {asset, amount} | gives the app coins to transfer |
@@ -17,6 +18,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import trio
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,16 +27,8 @@ from starlette.routing import Route
 from vpnd.sandbox.clock import SandboxClock
 from vpnd.sandbox.cryptopay_methods import METHODS, CryptoPayError, carry_out
 from vpnd.sandbox.cryptopay_state import ASSETS, CryptoInvoice, CryptoPayState, Json
-from vpnd.sandbox.cryptopay_webhook import PaidInvoiceCourier
-from vpnd.sandbox.faults import (
-    AFTER_EFFECT,
-    DroppedReply,
-    Fault,
-    FaultBoard,
-    HangingReply,
-    fault_from,
-    garbage_reply,
-)
+from vpnd.sandbox.cryptopay_webhook import PaidInvoiceCourier, signature
+from vpnd.sandbox.faults import AFTER_EFFECT, Fault, FaultBoard, HangingReply, fault_from, garbage_reply
 from vpnd.sandbox.parameters import BadParameter, TooLarge, read_parameters
 from vpnd.sandbox.telegram_control import Refused, guarded, read_json
 
@@ -63,7 +57,7 @@ class CryptoPayServer:
         self.faults = FaultBoard()
         self.calls: dict[str, int] = {}
         post = {
-            "pay": self.pay, "deliver": self.deliver, "expire": self.expire, "webhook": self.webhook,
+            "pay": self.pay, "deliver": self.deliver, "forge": self.forge, "expire": self.expire, "webhook": self.webhook,
             "balance": self.give_balance, "fault": self.fault, "reset": self.reset, "clock": self.move_clock,
         }  # fmt: skip
         get = {
@@ -101,7 +95,8 @@ class CryptoPayServer:
         except CryptoPayError as error:
             answer = refusal(error.code, error.name)
         if fault is not None and fault.kind in AFTER_EFFECT:
-            return DroppedReply() if fault.kind == "drop_reply" else HangingReply(self.faults.released())
+            failure = refusal(fault.status, fault.description or "INTERNAL_ERROR")
+            return self.faults.after_effect(fault, failure)
         return answer
 
     async def _fail(self, fault: Fault) -> Response | None:
@@ -164,6 +159,27 @@ class CryptoPayServer:
             raise Refused("this invoice is not paid")
         return {"deliveries": self._tell(invoice, int(values.get("times", 1)))}
 
+    async def forge(self, request: Request) -> Json:
+        """Somebody who does not know the token posts a body (JSON, or a text as it is) to the webhook, once.
+
+        He signs with a token of his own; with the `signature` given; or, if that is null, not at all.
+        """
+        values = await read_json(request)
+        if self.courier.url is None:
+            raise Refused("there is no webhook")
+        given = values["body"]
+        body = given.encode() if isinstance(given, str) else json.dumps(given).encode()
+        signed = values.get("signature", signature("666:forger", body))
+        headers = {"Content-Type": "application/json"}
+        if signed is not None:
+            headers["crypto-pay-api-signature"] = str(signed)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            try:
+                answer = await client.post(self.courier.url, content=body, headers=headers)
+            except httpx.HTTPError as error:
+                return {"status": None, "answer": type(error).__name__}
+        return {"status": answer.status_code, "answer": answer.text}
+
     async def expire(self, request: Request) -> Json:
         """Time is up for an invoice."""
         invoice = self._invoice(await read_json(request))
@@ -172,12 +188,7 @@ class CryptoPayServer:
 
     async def webhook(self, request: Request) -> Json:
         """Where paid invoices are told (url null: nowhere); switches a webhook that was given up on again."""
-        values = await read_json(request)
-        if "url" in values:
-            self.courier.url = values["url"]
-        self.courier.retry_first = float(values.get("retry_first", self.courier.retry_first))
-        self.courier.max_attempts = int(values.get("attempts", self.courier.max_attempts))
-        self.courier.switched_off = False
+        self.courier.set(await read_json(request))
         return {"url": self.courier.url}
 
     async def give_balance(self, request: Request) -> Json:
@@ -197,10 +208,7 @@ class CryptoPayServer:
 
     async def list_deliveries(self, request: Request) -> Json:
         """The last webhook messages and what they were answered."""
-        return {
-            "switched_off": self.courier.switched_off,
-            "deliveries": [delivery.api() for delivery in self.courier.deliveries],
-        }
+        return self.courier.api()
 
     async def stats(self, request: Request) -> Json:
         """Counters since the start."""

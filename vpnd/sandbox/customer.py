@@ -105,6 +105,25 @@ class Customer:
         )
         return answer
 
+    async def pay_link(self, link: str, **options: Any) -> dict[str, Any]:
+        """Pay a Stars invoice link; return the sandbox's answer, as `pay_stars` does."""
+        answer: dict[str, Any] = await self._world.telegram.post(
+            "/sim/pay", link=link, chat_id=self.id, **{"from": self._from}, **options
+        )
+        return answer
+
+    async def cancel_subscription(self, charge_id: str) -> None:
+        """Want no more renewals of the Stars subscription that this charge belongs to."""
+        await self._world.telegram.post(
+            "/sim/subscription", charge_id=charge_id, user_id=self.id, cancel=True
+        )
+
+    async def resume_subscription(self, charge_id: str) -> None:
+        """Want them back, before the paid time ends."""
+        await self._world.telegram.post(
+            "/sim/subscription", charge_id=charge_id, user_id=self.id, resume=True
+        )
+
 
 def text_of(message: Message) -> str:
     """Return a message's text or caption."""

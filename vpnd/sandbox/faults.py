@@ -1,7 +1,7 @@
 """Faults on request: a server that refuses, dies, hangs, or does the work and loses the answer.
 
-A fault waits on the board until a matching call takes it. `drop_reply` and `hang_reply` let the call's effect happen first:
-they are the cases in which a client cannot know whether its message was sent.
+A fault waits on the board until a matching call takes it. `drop_reply`, `hang_reply` and `5xx_reply` let the call's effect
+happen first: they are the cases in which a client cannot know whether its message was sent.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 KINDS = frozenset(
     {
-        "400", "401", "403", "deactivated", "409", "429", "5xx", "garbage", "hang", "hang_reply", "drop_reply", "slow",
-        "migrate",
+        "400", "401", "403", "deactivated", "409", "429", "5xx", "5xx_reply", "garbage", "hang", "hang_reply",
+        "drop_reply", "slow", "migrate",
     }
 )  # fmt: skip
 
-AFTER_EFFECT = frozenset({"drop_reply", "hang_reply"})
-"""Kinds whose call is carried out before the answer is lost."""
+AFTER_EFFECT = frozenset({"drop_reply", "hang_reply", "5xx_reply"})
+"""Kinds whose call is carried out before the answer is lost, or is a server's error instead."""
 
 
 @attrs.define
@@ -59,6 +59,8 @@ def fault_from(values: Mapping[str, Any]) -> Fault:
     fault.kind = str(fault.kind)
     if fault.kind not in KINDS:
         raise ValueError(f"unknown kind of fault {fault.kind!r}; known: {', '.join(sorted(KINDS))}")
+    if fault.kind == "5xx_reply" and "status" not in values:
+        fault.status = 500  # the server itself failed; the default of the others is a proxy's
     return fault
 
 
@@ -98,6 +100,16 @@ class FaultBoard:
     def released(self) -> trio.Event:
         """Set when the calls that hang now are let go."""
         return self._release
+
+    def after_effect(self, fault: Fault, failure: Response) -> Response:
+        """What the client of a call that was carried out gets: a hang-up, silence, or the server's `failure`."""
+        match fault.kind:
+            case "drop_reply":
+                return DroppedReply()
+            case "hang_reply":
+                return HangingReply(self._release)
+            case _:
+                return failure
 
 
 _HANG_UP = "vpnd.hang_up"

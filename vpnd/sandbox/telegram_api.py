@@ -15,8 +15,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 # The modules register their methods when they are imported.
-from vpnd.sandbox import telegram_bot, telegram_edits, telegram_media, telegram_messages, telegram_payments
-from vpnd.sandbox.faults import AFTER_EFFECT, DroppedReply, Fault, HangingReply, garbage_reply
+from vpnd.sandbox import (
+    telegram_bot,
+    telegram_edits,
+    telegram_media,
+    telegram_messages,
+    telegram_payments,
+    telegram_subscriptions,
+)
+from vpnd.sandbox.faults import AFTER_EFFECT, Fault, HangingReply, garbage_reply
 from vpnd.sandbox.parameters import BadParameter, Parameters, TooLarge, read_parameters
 from vpnd.sandbox.telegram_errors import (
     ApiError,
@@ -29,7 +36,14 @@ from vpnd.sandbox.telegram_errors import (
 )
 from vpnd.sandbox.telegram_server import METHODS, PROPER_NAMES, TelegramServer
 
-METHOD_MODULES = (telegram_bot, telegram_messages, telegram_media, telegram_edits, telegram_payments)
+METHOD_MODULES = (
+    telegram_bot,
+    telegram_messages,
+    telegram_media,
+    telegram_edits,
+    telegram_payments,
+    telegram_subscriptions,
+)
 
 
 def _answer(body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -81,7 +95,7 @@ class TelegramApi:
             if fault is None or fault.kind not in AFTER_EFFECT:
                 return refusal(error)
         if fault is not None and fault.kind in AFTER_EFFECT:
-            return DroppedReply() if fault.kind == "drop_reply" else HangingReply(server.faults.released())
+            return server.faults.after_effect(fault, refusal(self._server_error(fault)))
         return _answer({"ok": True, "result": result})
 
     async def download(self, request: Request) -> Response:
@@ -100,6 +114,11 @@ class TelegramApi:
         known_shape = number.isdigit() and colon
         return refusal(ApiError(401, "Unauthorized") if known_shape else ApiError(404, "Not Found"))
 
+    @staticmethod
+    def _server_error(fault: Fault) -> ApiError:
+        phrase = {500: "Internal Server Error", 502: "Bad Gateway", 504: "Gateway Timeout"}
+        return ApiError(fault.status, fault.description or phrase.get(fault.status, "Service Unavailable"))
+
     async def _fail(self, fault: Fault) -> Response | None:
         """The answer of a fault that comes before the effect; None for one that only takes its time."""
         match fault.kind:
@@ -111,10 +130,7 @@ class TelegramApi:
             case "garbage":
                 return garbage_reply()
             case "5xx":
-                phrase = {500: "Internal Server Error", 502: "Bad Gateway", 504: "Gateway Timeout"}
-                raise ApiError(
-                    fault.status, fault.description or phrase.get(fault.status, "Service Unavailable")
-                )
+                raise self._server_error(fault)
             case "429":
                 raise flood(fault.retry_after)
             case "403":

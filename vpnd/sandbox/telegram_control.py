@@ -6,7 +6,7 @@ JSON over HTTP under `/sim/`. Faults of a request are answered 400 with `{"error
 |---|---|
 | POST message {chat_id, text, from?} | a person (or a group's member) writes; {update_id, message_id, event} |
 | POST press {chat_id, message_id, data or button, from?} | presses an inline button (or one below the input field) |
-| POST pay {chat_id, message_id or link, from?, …} | pays a Stars invoice, see `Purchase`; {ok, charge_id} or {ok, error} |
+| POST pay {chat_id, message_id or link, from?, …} | pays a Stars invoice; {ok, charge_id} or {ok, error}; see StarsControl |
 | POST block {chat_id, kind: blocked, deactivated, none} | stops the bot, loses the account, starts it again |
 | POST update {kind, payload, chat_id?, life?} | queues an update as given |
 | POST chats {ids or first, count} | opens chats without a word, for broadcasts |
@@ -17,55 +17,24 @@ JSON over HTTP under `/sim/`. Faults of a request are answered 400 with `{"error
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-import attrs
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from vpnd.sandbox.clock import SandboxClock
+from vpnd.sandbox.control_kit import Refused, guarded, message_of, person_of, read_json
 from vpnd.sandbox.faults import fault_from
 from vpnd.sandbox.telegram_entities import command_entities
 from vpnd.sandbox.telegram_limits import FloodLimits
-from vpnd.sandbox.telegram_payments import Purchase, pay
-from vpnd.sandbox.telegram_server import Invoice, TelegramServer
+from vpnd.sandbox.telegram_server import TelegramServer
+from vpnd.sandbox.telegram_stars_control import StarsControl
 from vpnd.sandbox.telegram_state import MESSAGE_LIFE, Chat, Json, Message, Person
 
+__all__ = ["Refused", "TelegramControl", "guarded", "read_json"]
+
 LONGEST_WAIT = 60.0
-FIRST_GROUP_MEMBER = 1000
-
-
-class Refused(ValueError):
-    """A control request cannot be done; the text tells why."""
-
-
-async def read_json(request: Request) -> Json:
-    """The request's JSON object; an empty body is an empty object."""
-    body = await request.body()
-    try:
-        values = json.loads(body) if body else {}
-    except ValueError:
-        raise Refused("the body is not JSON") from None
-    if not isinstance(values, dict):
-        raise Refused("the body must be a JSON object")
-    return values
-
-
-def guarded(function: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
-    """Turn a control function into an endpoint: its result as JSON, its complaints as 400."""
-
-    async def endpoint(request: Request) -> Response:
-        try:
-            result = await function(request)
-        except (KeyError, TypeError, ValueError) as error:
-            what = f"missing field {error}" if isinstance(error, KeyError) else str(error)
-            return JSONResponse({"error": what}, 400)
-        return result if isinstance(result, Response) else JSONResponse(result)
-
-    return endpoint
 
 
 class TelegramControl:
@@ -75,7 +44,7 @@ class TelegramControl:
         self.server = server
         self.clock = clock
         post = {
-            "message": self.message, "press": self.press, "pay": self.pay, "block": self.block, "chats": self.open_chats,
+            "message": self.message, "press": self.press, "block": self.block, "chats": self.open_chats,
             "update": self.raw_update,
             "fault": self.fault, "limits": self.limits, "reset": self.reset, "clock": self.move_clock,
         }  # fmt: skip
@@ -84,33 +53,18 @@ class TelegramControl:
             "stats": self.stats, "sent": self.sent, "clock": self.read_clock,
         }  # fmt: skip
         self.routes = [
+            *StarsControl(server).routes,
             *(Route(f"/sim/{path}", guarded(call), methods=["POST"]) for path, call in post.items()),
             *(Route(f"/sim/{path}", guarded(call), methods=["GET"]) for path, call in get.items()),
         ]
 
     # ------------------------------------------------------------------ people
 
-    def _person(self, values: Json, chat_id: int) -> Person:
-        given = values.get("from") or {}
-        default = chat_id if chat_id > 0 else FIRST_GROUP_MEMBER
-        fields = ("first_name", "username", "language_code")
-        known = {name: given[name] for name in fields if name in given}
-        return self.server.state.person(int(given.get("id", default)), **known)
-
-    def _seen(self, values: Json) -> tuple[Chat, Message]:
-        chat = self.server.state.chats.get(int(values["chat_id"]))
-        if chat is None:
-            raise Refused("this chat has not begun")
-        message = chat.messages.get(int(values["message_id"]))
-        if message is None:
-            raise Refused("this chat shows no such message")
-        return chat, message
-
     async def message(self, request: Request) -> Json:
         """A person writes; one who had stopped the bot starts it again by that."""
         values = await read_json(request)
         chat_id, text = int(values["chat_id"]), str(values["text"])
-        person = self._person(values, chat_id)
+        person = person_of(self.server.state, values, chat_id)
         chat = self.server.state.open_chat(chat_id, person)
         if chat.silence != "none":
             self._set_silence(chat, person, "none")
@@ -128,8 +82,8 @@ class TelegramControl:
         values = await read_json(request)
         if "message_id" not in values and "button" in values:
             values["message_id"] = self._find_button(values)
-        chat, message = self._seen(values)
-        person = self._person(values, chat.id)
+        chat, message = message_of(self.server.state, values)
+        person = person_of(self.server.state, values, chat.id)
         markup = message.api.get("reply_markup", {})
         if "keyboard" in markup:
             return self._say(chat, person, _choose(markup["keyboard"], values)["text"])
@@ -157,30 +111,6 @@ class TelegramControl:
                 return message.id
         raise Refused(f"no message of this chat has a button {values['button']!r}")
 
-    async def pay(self, request: Request) -> Json:
-        """A person pays an invoice, his own or (`from`) somebody else's; an invoice message is paid once unless `again`."""
-        values = await read_json(request)
-        invoice, chat_id = self._invoice(values)
-        payer = self._person(values, chat_id)
-        # The payment's message appears where the payer is: a stranger who was sent the invoice pays in his own chat.
-        chat = self.server.state.open_chat(payer.id if chat_id > 0 else chat_id, payer)
-        names = {field.name for field in attrs.fields(Purchase)} - {"chat", "payer", "invoice"}
-        options = {name: values[name] for name in names if name in values}
-        return await pay(self.server, Purchase(chat, payer, invoice, **options))
-
-    def _invoice(self, values: Json) -> tuple[Invoice, int]:
-        if "link" in values:
-            if values["link"] not in self.server.cashier.links:
-                raise Refused("no such invoice link")
-            return self.server.cashier.links[values["link"]], int(values["chat_id"])
-        chat, message = self._seen(values)
-        invoice = self.server.cashier.invoices.get((chat.id, message.id))
-        if invoice is None:
-            raise Refused("this message is no invoice")
-        if invoice.paid and not values.get("again"):
-            raise Refused("this invoice is paid already")
-        return invoice, chat.id
-
     async def block(self, request: Request) -> Json:
         """A person stops the bot, loses the account, or is back."""
         values = await read_json(request)
@@ -188,7 +118,7 @@ class TelegramControl:
         if kind not in {"blocked", "deactivated", "none"}:
             raise Refused("kind must be blocked, deactivated or none")
         chat = self.server.state.open_chat(int(values["chat_id"]))
-        return {"update_id": self._set_silence(chat, self._person(values, chat.id), kind)}
+        return {"update_id": self._set_silence(chat, person_of(self.server.state, values, chat.id), kind)}
 
     def _set_silence(self, chat: Chat, person: Person, kind: str) -> int | None:
         old, chat.silence = chat.silence, kind

@@ -3,6 +3,7 @@
 The bot's side are the methods; the payer's side is `pay()`, which plays one purchase as Telegram does: the pre-checkout query, at
 most ten seconds for its answer, then the `successful_payment` message. Its options are the ways in which reality departs from
 that: no question at all, the same message twice, a message that never comes, other money than asked for, somebody else paying.
+What becomes of a subscription after its first payment is told in telegram_subscriptions.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import trio
 from vpnd.sandbox.parameters import Parameters
 from vpnd.sandbox.telegram_errors import QUERY_TOO_OLD, bad_request
 from vpnd.sandbox.telegram_messages import read_keyboard, read_reply, shown_to_bot
-from vpnd.sandbox.telegram_server import Charge, Checkout, Invoice, TelegramServer, method
+from vpnd.sandbox.telegram_server import TelegramServer, method
+from vpnd.sandbox.telegram_stars import Charge, Checkout, Invoice, Subscription
 from vpnd.sandbox.telegram_state import Chat, Json, Person
 
 MAX_STARS = 100_000
@@ -117,16 +119,15 @@ async def refund_star_payment(server: TelegramServer, call: Parameters) -> Any:
         raise bad_request("CHARGE_ALREADY_REFUNDED")
     if server.cashier.balance < charge.amount:
         raise bad_request("BALANCE_TOO_LOW")
-    charge.refunded_at = server.clock.stamp()
-    server.cashier.history.append(("refund", charge))
-    refunded = {
-        "currency": "XTR",
-        "total_amount": charge.amount,
-        "invoice_payload": charge.payload,
-        "telegram_payment_charge_id": charge.id,
-    }
-    server.say(server.state.open_chat(charge.payer.id), charge.payer, {"refunded_payment": refunded})
+    tell_refund(server, charge)
     return True
+
+
+def tell_refund(server: TelegramServer, charge: Charge) -> int | None:
+    """Give a charge back and say so in the payer's chat; the update's id."""
+    server.cashier.give_back(charge, server.clock.stamp())
+    chat = server.state.open_chat(charge.payer.id)
+    return server.say(chat, charge.payer, {"refunded_payment": charge.refund()})[1]
 
 
 @method("getMyStarBalance")
@@ -141,18 +142,7 @@ async def get_star_transactions(server: TelegramServer, call: Parameters) -> Any
     offset, limit = call.integer("offset"), call.integer("limit", 100)
     if offset < 0 or not 1 <= limit <= 100:
         raise bad_request("wrong offset or limit specified")
-    found = []
-    for kind, charge in server.cashier.history[offset : offset + limit]:
-        partner = {
-            "type": "user",
-            "transaction_type": "invoice_payment",
-            "user": charge.payer.api(),
-            "invoice_payload": charge.payload,
-        }
-        date = charge.at if kind == "payment" else charge.refunded_at
-        side = "source" if kind == "payment" else "receiver"
-        found.append({"id": charge.id, "amount": charge.amount, "date": date, side: partner})
-    return {"transactions": found}
+    return {"transactions": [entry.api() for entry in server.cashier.statement[offset : offset + limit]]}
 
 
 # ---------------------------------------------------------------------------- the payer's side
@@ -163,8 +153,8 @@ class Purchase:
     """One purchase to play.
 
     `amount` and `currency` replace the invoice's own in everything the bot hears; `charged_amount` replaces the
-    amount only in the payment itself. `repeat` sends the payment's message that many times, each as an update of its
-    own; with `deliver=False` it never comes.
+    amount only in the payment itself. `repeat` makes that many messages of the payment, each with an update of its
+    own; with `deliver=False` the payer sees one, and the bot does not hear of it (until the control's `deliver`).
     """
 
     chat: Chat
@@ -188,22 +178,34 @@ async def pay(server: TelegramServer, purchase: Purchase) -> Json:
             return {"ok": False, "error": error}
     if purchase.charged_amount is not None:
         amount = purchase.charged_amount
-    charge = Charge(
-        id=f"stx{secrets.token_urlsafe(48)}",
-        payer=purchase.payer,
-        payload=invoice.payload,
-        amount=amount,
-        at=server.clock.stamp(),
-    )
-    server.cashier.charges[charge.id] = charge
-    server.cashier.history.append(("payment", charge))
-    first = invoice.paid == 0
-    invoice.paid += 1
-    update_ids = []
-    for _ in range(purchase.repeat if purchase.deliver else 0):
-        content = {"successful_payment": _payment(server, purchase, charge, first)}
-        update_ids.append(server.say(purchase.chat, purchase.payer, content)[1])
+    charge = _charge(server, purchase, amount)
+    update_ids = show_payment(server, purchase.chat, charge, times=purchase.repeat if purchase.deliver else 0)
     return {"ok": True, "charge_id": charge.id, "update_ids": update_ids}
+
+
+def _charge(server: TelegramServer, purchase: Purchase, amount: int) -> Charge:
+    """The money moves; with an invoice that repeats, a subscription begins."""
+    invoice, payer = purchase.invoice, purchase.payer
+    charge = Charge(payer, invoice.payload, amount, server.clock.stamp(), purchase.currency)
+    if invoice.subscription_period:
+        charge.paid_until = charge.at + invoice.subscription_period
+        charge.subscription = Subscription(payer, invoice, charge.paid_until)
+        server.cashier.subscriptions.append(charge.subscription)
+    server.cashier.book(charge)
+    invoice.payers.add(payer.id)
+    return charge
+
+
+def show_payment(server: TelegramServer, chat: Chat, charge: Charge, *, times: int = 1) -> list[int | None]:
+    """The payment's message, dated as the charge is: `times` over and told each time; or once and not told, for 0."""
+    update_ids = []
+    for number in range(max(times, 1)):
+        content = {"date": charge.at, "successful_payment": charge.payment()}
+        charge.message = chat, server.state.post(chat, charge.payer.api(), content)
+        if number < times:
+            update_ids.append(server.tell_message(*charge.message))
+            charge.told += 1
+    return update_ids
 
 
 async def _ask(server: TelegramServer, purchase: Purchase, amount: int) -> str | None:
@@ -226,19 +228,3 @@ async def _ask(server: TelegramServer, purchase: Purchase, amount: int) -> str |
     if not checkout.answered.is_set():
         return "the bot did not answer the pre-checkout query in time"
     return None if checkout.ok else checkout.error
-
-
-def _payment(server: TelegramServer, purchase: Purchase, charge: Charge, first: bool) -> Json:
-    payment: Json = {
-        "currency": purchase.currency,
-        "total_amount": charge.amount,
-        "invoice_payload": charge.payload,
-        "telegram_payment_charge_id": charge.id,
-        "provider_payment_charge_id": f"{purchase.payer.id}_{charge.at}",
-    }
-    if purchase.invoice.subscription_period:
-        payment["subscription_expiration_date"] = charge.at + purchase.invoice.subscription_period
-        payment["is_recurring"] = True
-        if first:
-            payment["is_first_recurring"] = True
-    return payment

@@ -2,7 +2,7 @@
 
 A method is an async function registered under its Bot API name with `@method`; it gets the server and the call's parameters, and
 returns the `result` or raises ApiError. Modules of methods: telegram_bot, telegram_messages, telegram_edits, telegram_media,
-telegram_payments.
+telegram_payments, telegram_subscriptions.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import attrs
-import trio
-
 from vpnd.sandbox.clock import SandboxClock
 from vpnd.sandbox.faults import FaultBoard
 from vpnd.sandbox.parameters import BadParameter, Parameters
 from vpnd.sandbox.telegram_errors import ApiError, bad_request
 from vpnd.sandbox.telegram_limits import FloodLimits
+from vpnd.sandbox.telegram_stars import Cashier
 from vpnd.sandbox.telegram_state import (
     MESSAGE_LIFE,
     QUERY_LIFE,
@@ -31,68 +29,6 @@ from vpnd.sandbox.telegram_updates import UpdateQueue
 from vpnd.sandbox.telegram_webhook import WebhookCourier
 
 DEFAULT_TOKEN = "100000001:AAsandboxSandboxSandboxSandboxSandb"  # noqa: S105 - a token of no real bot
-CHECKOUT_SECONDS = 10.0
-"""A pre-checkout query must be answered within this many real seconds."""
-
-
-@attrs.define
-class Invoice:
-    """What a bot wants to be paid for."""
-
-    title: str
-    description: str
-    payload: str
-    amount: int
-    subscription_period: int = 0
-    paid: int = 0
-
-    def api(self) -> Json:
-        """The `Invoice` object of a message."""
-        return {
-            "title": self.title,
-            "description": self.description,
-            "start_parameter": "",
-            "currency": "XTR",
-            "total_amount": self.amount,
-        }
-
-
-@attrs.define
-class Charge:
-    """Stars that a person paid."""
-
-    id: str
-    payer: Person
-    payload: str
-    amount: int
-    at: int
-    refunded_at: int | None = None
-
-
-@attrs.define
-class Checkout:
-    """A pre-checkout query that waits for the bot."""
-
-    answered: trio.Event = attrs.field(factory=trio.Event)
-    ok: bool = False
-    error: str = ""
-
-
-@attrs.define
-class Cashier:
-    """Everything about Stars: open invoices, charges, and the bot's balance."""
-
-    invoices: dict[tuple[int, int], Invoice] = attrs.field(factory=dict)
-    links: dict[str, Invoice] = attrs.field(factory=dict)
-    charges: dict[str, Charge] = attrs.field(factory=dict)
-    checkouts: dict[str, Checkout] = attrs.field(factory=dict)
-    history: list[tuple[str, Charge]] = attrs.field(factory=list)
-    checkout_seconds: float = CHECKOUT_SECONDS
-
-    @property
-    def balance(self) -> int:
-        """Stars the bot owns."""
-        return sum(c.amount if kind == "payment" else -c.amount for kind, c in self.history)
 
 
 class TelegramServer:

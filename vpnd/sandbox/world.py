@@ -1,10 +1,11 @@
-"""The whole small world: PostgreSQL, a messenger and a payment provider, a VPN node, and the daemon between them.
+"""The whole small world: PostgreSQL, a messenger and two payment providers, a VPN node, and the daemon between them.
 
 Every program is a process of its own, as in life: the daemon can be killed and started again while the world goes on.
 Everything listens on loopback, keeps its files in one folder, and dies with this process.
 
 - PostgreSQL: `vpnd.sandbox.postgres`, marked as a sandbox database, so that its business clock may be moved.
-- The servers: `python -m vpnd.sandbox`, Telegram's Bot API and Crypto Pay, with their control interface under `/sim/`.
+- The servers: `python -m vpnd.sandbox`, Telegram's Bot API, Crypto Pay and YooKassa, with their control
+  interface under `/sim/`.
 - The node: `vpnd node run` with a real Xray core and a REALITY inbound on 127.0.0.2, whose decoy stands here.
 - The daemon: `vpnd run`, configured by a file that an operator could have written.
 """
@@ -38,6 +39,8 @@ NODE_HOST: Final = "127.0.0.2"
 #: Secrets of the sandbox: they open nothing outside of it, and have the shape of real ones.
 BOT_TOKEN: Final = "4242424242:AAsandbox-sandbox-sandbox-sandbox00"  # noqa: S105
 CRYPTO_TOKEN: Final = "4242:AAsandboxsandboxsandboxsandboxsand"  # noqa: S105
+YOOKASSA_SHOP: Final = "100500"
+YOOKASSA_SECRET: Final = "test_sandboxSandboxSandboxSandboxSand"  # noqa: S105
 WEBHOOK_SECRET: Final = "sandbox-webhook-secret"  # noqa: S105
 
 #: The sandbox's admin, by Telegram id.
@@ -106,6 +109,7 @@ class World:
     database_url: str
     telegram: Control
     cryptopay: Control
+    yookassa: Control
     targets: Targets
     daemon: Program
     daemon_http: str
@@ -165,7 +169,9 @@ async def open_world(options: WorldOptions | None = None) -> AsyncIterator[World
         nursery = await stack.enter_async_context(trio.open_nursery())
         # Registered after the nursery: whatever ends the block ends its programs first.
         stack.callback(nursery.cancel_scope.cancel)
-        telegram, cryptopay = await _start_servers(nursery, http, postgres.url if options.sandbox else None)
+        telegram, cryptopay, yookassa = await _start_servers(
+            nursery, http, postgres.url if options.sandbox else None
+        )
         agent, node = (
             (await _start_node(nursery, folder, targets, options.agent_prefix))
             if options.node
@@ -175,11 +181,21 @@ async def open_world(options: WorldOptions | None = None) -> AsyncIterator[World
         config = folder / "vpnd.toml"
         write_private(
             config,
-            _daemon_config(options, folder, postgres.url, telegram.base, cryptopay.base, web, metrics)
+            _daemon_config(
+                options,
+                folder,
+                postgres.url,
+                telegram=telegram.base,
+                cryptopay=cryptopay.base,
+                yookassa=yookassa.base,
+                web=web,
+                metrics=metrics,
+            )
             + (_nodes_table(node) if node else "")
             + options.daemon_extra,
         )
         await cryptopay.post("/sim/webhook", url=f"http://127.0.0.1:{web}/webhooks/cryptopay")
+        await yookassa.post("/sim/webhook", url=f"http://127.0.0.1:{web}/webhooks/yookassa")
         if options.lift_limits:
             await telegram.post("/sim/limits", lifted=True)
         flags = ["--sandbox"] if options.sandbox else []
@@ -191,6 +207,7 @@ async def open_world(options: WorldOptions | None = None) -> AsyncIterator[World
             database_url=postgres.url,
             telegram=telegram,
             cryptopay=cryptopay,
+            yookassa=yookassa,
             targets=targets,
             daemon=daemon,
             daemon_http=f"http://127.0.0.1:{web}",
@@ -219,13 +236,13 @@ async def prepare_database(url: str) -> None:
 
 async def _start_servers(
     nursery: trio.Nursery, http: httpx.AsyncClient, database_url: str | None
-) -> tuple[Control, Control]:
+) -> tuple[Control, Control, Control]:
     servers = Program(
         nursery,
         "the sandbox's servers",
         [
-            *("vpnd.sandbox", "--telegram-port", "0", "--cryptopay-port", "0", "--bot-token", BOT_TOKEN),
-            *("--crypto-token", CRYPTO_TOKEN),
+            *("vpnd.sandbox", "--bot-token", BOT_TOKEN, "--crypto-token", CRYPTO_TOKEN),
+            *("--yookassa-shop", YOOKASSA_SHOP, "--yookassa-secret", YOOKASSA_SECRET),
             *(("--database-url", database_url) if database_url else ()),
         ],
     )
@@ -234,6 +251,7 @@ async def _start_servers(
     return (
         Control(http, f"http://127.0.0.1:{ports['telegram_port']}"),
         Control(http, f"http://127.0.0.1:{ports['cryptopay_port']}"),
+        Control(http, f"http://127.0.0.1:{ports['yookassa_port']}"),
     )
 
 
@@ -292,8 +310,10 @@ def _daemon_config(
     options: WorldOptions,
     folder: Path,
     database_url: str,
+    *,
     telegram: str,
     cryptopay: str,
+    yookassa: str,
     web: int,
     metrics: int,
 ) -> str:
@@ -322,6 +342,11 @@ url = "{database_url}"
 [cryptopay]
 token = "{CRYPTO_TOKEN}"
 api_base = "{cryptopay}/api"
+
+[yookassa]
+shop_id = "{YOOKASSA_SHOP}"
+secret_key = "{YOOKASSA_SECRET}"
+api_base = "{yookassa}/v3"
 
 [http]
 listen = "127.0.0.1:{web}"

@@ -30,9 +30,14 @@ from aiogram.types import (
     LabeledPrice,
     Message,
     PreCheckoutQuery,
+    RevenueWithdrawalStateSucceeded,
+    TransactionPartnerFragment,
+    TransactionPartnerUser,
+    Update,
 )
 
 CHAT = 9001
+PERIOD = 2_592_000
 URL, TOKEN = sys.argv[1:]
 
 
@@ -158,6 +163,59 @@ async def judge_updates(bot: Bot) -> None:
     await polling
 
 
+async def judge_subscriptions(bot: Bot) -> None:
+    """A subscription's life: its payments, the updates about it, the statement, refunds and a withdrawal."""
+    kinds = ["message", "subscription"]
+    offset = 0
+
+    async def next_updates() -> list[Update]:
+        nonlocal offset
+        found = await bot.get_updates(offset=offset, allowed_updates=kinds)
+        offset = found[-1].update_id + 1 if found else offset
+        return found
+
+    await next_updates()
+    price = [LabeledPrice(label="m", amount=30)]
+    link = await bot.create_invoice_link("Month", "d", "sub", "XTR", price, subscription_period=PERIOD)
+    charge = (await sim("pay", link=link, chat_id=CHAT, pre_checkout=False))["charge_id"]
+    [first] = [update.message.successful_payment for update in await next_updates()]
+    await sim("clock", advance=PERIOD)
+    [second] = [update.message.successful_payment for update in await next_updates()]
+    assert (first.is_recurring, first.is_first_recurring) == (True, True)
+    assert (second.is_recurring, second.is_first_recurring) == (True, None)
+    assert second.subscription_expiration_date - first.subscription_expiration_date == PERIOD
+    assert second.invoice_payload == first.invoice_payload == "sub"
+    renewal = second.telegram_payment_charge_id
+
+    await sim("subscription", charge_id=charge, cancel=True)
+    await sim("subscription", charge_id=charge, resume=True, renewals=["fail"])
+    assert await bot.edit_user_star_subscription(CHAT, renewal, True)
+    assert await bot.edit_user_star_subscription(CHAT, charge, False)
+    await sim("subscription", charge_id=charge, resume=True)
+    changes = [update.subscription for update in await next_updates()]
+    await sim("clock", advance=PERIOD)
+    changes += [update.subscription for update in await next_updates()]
+    assert [change.state for change in changes] == ["canceled", "active", "active", "failed"]
+    assert {(change.user.id, change.invoice_payload) for change in changes} == {(CHAT, "sub")}
+    error = await must_raise(TelegramBadRequest, bot.edit_user_star_subscription(CHAT, "unknown", True))
+    assert "CHARGE_ID_INVALID" in str(error)
+
+    assert await bot.refund_star_payment(CHAT, renewal)
+    taken = (await sim("withdraw"))["transaction_id"]
+    await sim("chargeback", charge_id=charge)
+    refunds = [update.message.refunded_payment for update in await next_updates()]
+    assert [refund.telegram_payment_charge_id for refund in refunds] == [renewal, charge]
+    assert {(refund.currency, refund.total_amount) for refund in refunds} == {("XTR", 30)}
+    lines = (await bot.get_star_transactions(offset=2)).transactions
+    assert [line.id for line in lines] == [charge, renewal, renewal, taken, charge]
+    assert [line.source is None for line in lines] == [False, False, True, True, True]
+    assert {lines[i].source.subscription_period for i in (0, 1)} == {PERIOD}
+    assert isinstance(lines[3].receiver, TransactionPartnerFragment)
+    assert isinstance(lines[3].receiver.withdrawal_state, RevenueWithdrawalStateSucceeded)
+    assert isinstance(lines[4].receiver, TransactionPartnerUser)
+    assert (await bot.get_my_star_balance()).amount == -30
+
+
 async def main() -> None:
     bot = Bot(TOKEN, session=AiohttpSession(api=TelegramAPIServer.from_base(URL)))
     await sim("chats", ids=[CHAT])
@@ -165,6 +223,7 @@ async def main() -> None:
     await judge_methods(bot)
     await judge_refusals(bot)
     await asyncio.wait_for(judge_updates(bot), 20)
+    await asyncio.wait_for(judge_subscriptions(bot), 20)
     await bot.session.close()
     sys.stdout.write("judged\n")
 

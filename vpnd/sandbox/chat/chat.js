@@ -146,7 +146,7 @@ async function press(message, key, button) {
     } else if (key.url) {
       await openUrl(key.url);
     } else if (key.pay || (message.invoice && !key.callback_data)) {
-      starsSheet(message);
+      starsSheet(message.invoice, { message_id: message.message_id });
     } else {
       button.classList.add("busy");
       await call("/api/press", { ...who(), message_id: message.message_id, data: key.callback_data });
@@ -158,8 +158,15 @@ async function press(message, key, button) {
   }
 }
 async function openUrl(url) {
-  const found = await call(`/api/crypto?url=${encodeURIComponent(url)}`);
-  if (found.invoice) cryptoSheet(found.invoice);
+  if (url.startsWith("https://t.me/$")) {
+    const { invoice } = await call(`/api/stars?link=${encodeURIComponent(url)}`);
+    starsSheet(invoice, { link: url });
+    return;
+  }
+  const { invoice } = await call(`/api/crypto?url=${encodeURIComponent(url)}`);
+  if (invoice) { cryptoSheet(invoice); return; }
+  const { payment } = await call(`/api/card?url=${encodeURIComponent(url)}`);
+  if (payment) cardSheet(payment);
   else window.open(url, "_blank", "noopener");
 }
 
@@ -189,12 +196,12 @@ function sheet({ title, icon, crypto, text, lines, pay, action }) {
   };
   $("sheet").showModal();
 }
-function starsSheet(message) {
-  const invoice = message.invoice;
+function starsSheet(invoice, paid) {
+  const days = (invoice.subscription_period || 0) / 86400;
   sheet({
-    title: "Confirm your purchase", icon: "★", crypto: false, text: `Do you want to buy “${invoice.title}” in ${$("bot-name").textContent} for ${invoice.total_amount} Stars?`,
-    lines: [["Your balance", "⭐ 10 000"], ["Price", price(invoice)]], pay: `Confirm and pay ${price(invoice)}`,
-    action: () => call("/api/pay-stars", { ...who(), message_id: message.message_id }),
+    title: days ? "Subscribe" : "Confirm your purchase", icon: "★", crypto: false, text: `Do you want to buy “${invoice.title}” in ${$("bot-name").textContent} for ${invoice.total_amount} Stars?`,
+    lines: [["Your balance", "⭐ 10 000"], ["Price", price(invoice) + (days ? ` every ${days} days` : "")]], pay: `Confirm and pay ${price(invoice)}`,
+    action: () => call("/api/pay-stars", { ...who(), ...paid }),
   });
 }
 function cryptoSheet(invoice) {
@@ -204,6 +211,16 @@ function cryptoSheet(invoice) {
     lines: [["Invoice", `#${invoice.invoice_id}`], ["Amount", `${invoice.amount} ${invoice.fiat || invoice.asset}`], ["You pay with", invoice.asset || "USDT"]],
     pay: `Pay ${invoice.amount} ${invoice.fiat || invoice.asset}`,
     action: () => call("/api/pay-crypto", { ...who(), invoice_id: invoice.invoice_id }),
+  });
+}
+function cardSheet(payment) {
+  if (payment.status !== "pending") { showAlert(`This payment is ${payment.status}.`); return; }
+  const amount = `${payment.amount.value} ${payment.amount.currency}`;
+  sheet({
+    title: "YooKassa", icon: "₽", crypto: false, text: payment.description || "A payment to the shop",
+    lines: [["Payment", payment.id.slice(0, 8)], ["Amount", amount], ["You pay with", "Bank card *4444"]],
+    pay: `Pay ${amount}`,
+    action: () => call("/api/pay-card", { ...who(), payment_id: payment.id }),
   });
 }
 function showAlert(text) { $("alert-text").textContent = text; $("alert").showModal(); }
