@@ -12,6 +12,7 @@ from uuid import uuid4
 import attrs
 import trio
 from attrs import define, field
+from shop_world import ShopWorld
 from starlette.responses import Response
 
 from vpnd.agent.api import AgentApi
@@ -144,6 +145,20 @@ def newer(change: AccessChange, by: int = 1, **changes: Any) -> AccessChange:
     return attrs.evolve(change, version=change.version + by, **changes)
 
 
+async def time_passes(shop: ShopWorld, seconds: int = 3600) -> None:
+    """Make all that comparisons and the log remember older."""
+    await shop.execute(
+        "update nodes set suspects = (select coalesce(jsonb_object_agg(key, value::bigint - $1::bigint), '{}')"
+        " from jsonb_each_text(suspects))",
+        seconds,
+    )
+    await shop.execute(
+        "update access_log set created_at = created_at - make_interval(secs => $1::int),"
+        " numbered_at = numbered_at - make_interval(secs => $1::int)",
+        seconds,
+    )
+
+
 async def until(holds: Callable[[], Awaitable[Any]], patience: float = 15.0) -> None:
     """Wait until `holds()` is true; sockets and the database decide when, so it is looked at again and again."""
     with trio.fail_after(patience):
@@ -151,4 +166,14 @@ async def until(holds: Callable[[], Awaitable[Any]], patience: float = 15.0) -> 
             await trio.sleep(0.01)
 
 
-__all__ = ["INBOUND", "FakeNode", "fake_node", "newer", "shop_holds", "stranger", "until"]
+__all__ = [
+    "INBOUND",
+    "TOKEN",
+    "FakeNode",
+    "fake_node",
+    "newer",
+    "shop_holds",
+    "stranger",
+    "time_passes",
+    "until",
+]

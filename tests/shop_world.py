@@ -13,10 +13,13 @@ from attrs import define, field
 from vpnd.database import Row
 from vpnd.database.database import Database
 from vpnd.database.scope import Transaction
+from vpnd.payments.balance import charge_of
 from vpnd.payments.settle import settle_charge
 from vpnd.shop.customers import Customer, ensure_customer
+from vpnd.shop.opening import open_purchase, open_topup
 from vpnd.shop.plans import Offer, apply_plans, load_plans_file, offers_on_sale
-from vpnd.shop.purchases import Method, Purchase, open_purchase, purchase_of
+from vpnd.shop.pricing import STARS_CURRENCY, Method, Terms
+from vpnd.shop.purchases import Purchase, purchase_of
 from vpnd.shop.settlement import Charge, SettlementResult
 from vpnd.shop.subscriptions import Granted, Subscription, grant, of_customer
 
@@ -57,6 +60,10 @@ class ShopWorld:
         """The offer of a plan for a period."""
         return next(one for one in self.offers if one.plan_id == plan and one.days == days)
 
+    def terms(self, method: Method) -> Terms:
+        """On which terms the shop sells by a method."""
+        return Terms(method, STARS_CURRENCY if method == "stars" else "RUB")
+
     async def buy(
         self,
         customer: Customer,
@@ -65,16 +72,36 @@ class ShopWorld:
         plan: str = "basic",
         key: str | None = None,
         days: int = 30,
-        subscription_id: int | None = None,
+        **options: Any,
     ) -> Purchase:
         """Open a purchase."""
         request = key or f"update:{self.number()}"
         return await self.do(
             lambda tx: open_purchase(
-                tx, customer_id=customer.id, offer_id=self.offer(plan, days).offer_id, method=method,
-                request_key=request, shop_currency="RUB", subscription_id=subscription_id,
+                tx, customer_id=customer.id, offer_id=self.offer(plan, days).offer_id, terms=self.terms(method),
+                request_key=request, shop_currency="RUB", **options,
             )
         )  # fmt: skip
+
+    async def topup(
+        self, customer: Customer, amount: int, method: Method = "cryptopay", *, key: str | None = None
+    ) -> Purchase:
+        """Open a top-up of so many kopecks."""
+        request = key or f"update:{self.number()}"
+        return await self.do(
+            lambda tx: open_topup(
+                tx, customer_id=customer.id, terms=self.terms(method), amount=amount, shop_amount=amount,
+                shop_currency="RUB", request_key=request,
+            )
+        )  # fmt: skip
+
+    async def fill(self, customer: Customer, amount: int) -> SettlementResult:
+        """Put so many kopecks of the customer's own money on his balance."""
+        return await self.settle(self.charge(await self.topup(customer, amount)))
+
+    async def spend(self, purchase: Purchase) -> SettlementResult:
+        """Pay a purchase from the balance."""
+        return await settle_charge(self.db, charge_of(purchase))
 
     def charge(self, purchase: Purchase, paid_amount: int | None = None, **changes: Any) -> Charge:
         """A charge for a purchase: its price by its method, unless told otherwise."""

@@ -61,6 +61,9 @@ def written(folder: Path, text: str) -> str:
         ["node"],
         ["node", "unknown"],
         ["migrate", "--phase", "later"],
+        ["audit", "--seconds", "many"],
+        ["audit", "surplus"],
+        ["status", "--seconds", "1"],
         ["demo", "--port", "many"],
         ["demo", "--port", "65536"],
         ["demo", "--port", "-1"],
@@ -147,6 +150,18 @@ def test_an_interrupted_command_ends_as_shells_expect(monkeypatch: pytest.Monkey
     monkeypatch.setattr(cli, "_check_config", interrupted)
 
     assert cli.main(["check-config"]) == 130
+
+
+@pytest.mark.parametrize("command", ["status", "audit"])
+def test_looking_needs_no_configuration(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who may ask the daemon need not be able to read its secrets: one that is not found is a sentence and 1."""
+    monkeypatch.setenv("VPND_INSTANCE__STATE_DIR", str(tmp_path))
+    (tmp_path / "control.sock").touch()
+
+    assert cli.main([command]) == 1
+    assert str(tmp_path) in capsys.readouterr().err
 
 
 def test_checking_loads_neither_telegram_nor_the_core(tmp_path: Path) -> None:

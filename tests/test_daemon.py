@@ -22,7 +22,6 @@ import trio
 from attrs import define
 from database_kit import database_settings
 
-from vpnd import daemon as module
 from vpnd.config import (
     CryptoPaySettings,
     HttpSettings,
@@ -34,7 +33,8 @@ from vpnd.config import (
     TelegramSettings,
     WorkerSettings,
 )
-from vpnd.daemon import Daemon, open_daemon
+from vpnd.daemon import Daemon, open_daemon, tree
+from vpnd.daemon import parts as module
 from vpnd.database.database import Database, open_database
 from vpnd.runtime.journal import capture
 from vpnd.runtime.limits import Limits
@@ -171,12 +171,28 @@ async def test_what_brings_work_in_starts_last_and_stops_first(database_url: str
         "numberer",
         "node oslo",
         "outbox",
+        "payouts stars",
+        "payouts cryptopay",
+        "payouts yookassa",
+        "switches",
         "worker expiry",
         "worker purchase_expiry",
         "worker activation",
+        "worker renewal",
+        "worker renewal_notices",
+        "worker books",
         "worker payment_watcher",
+        "worker reconciliation_cryptopay",
+        "worker stars_sweep",
+        "worker trial_notices",
+        "worker reminders",
+        "worker reconcile",
+        "worker housekeeping",
+        "broadcasts",
         "recovery",
         "lag monitor",
+        "monitors",
+        "control",
         "commands",
         "telegram",
         "metrics",
@@ -356,7 +372,7 @@ async def test_a_webhook_under_way_is_answered_before_the_end(
         return SettlementResult(Outcome.SETTLED, settlement_id=1)
 
     monkeypatch.setattr(module, "settle_charge", slow)
-    monkeypatch.setattr(module, "DRAIN_GRACE", 10.0)
+    monkeypatch.setattr(tree, "DRAIN_GRACE", 10.0)
     answers: list[int] = []
 
     async with running(settings_of(database_url, tmp_path), notify_socket) as life:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vpnd.monitors.service import ALARMS
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
@@ -109,8 +111,17 @@ def test_no_event_is_explained_that_is_never_said() -> None:
 
 def test_the_metrics_that_alarms_stand_on_exist() -> None:
     """Each metric of the page is one that the program has."""
-    source = (ROOT / "vpnd" / "runtime" / "metrics.py").read_text("utf-8")
+    sources = (ROOT / "vpnd" / "runtime" / "metrics.py", *sorted(ROOT.glob("vpnd/**/*gauges.py")))
+    source = "".join(path.read_text("utf-8") for path in sources)
     named = set(re.findall(r"`(vpnd_\w+)", OPERATIONS.read_text("utf-8")))
 
     assert len(named) > 10
     assert sorted(name for name in named if f'"{name}"' not in source) == []
+
+
+def test_every_alarm_is_explained() -> None:
+    """Each alarm of the daemon stands in the operator's page, and none that it does not have."""
+    page = OPERATIONS.read_text("utf-8").partition("\n## Alarms\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == {alarm.name for alarm in ALARMS}

@@ -15,7 +15,7 @@ FLOORS: list[set[str]] = [
     {"__main__"},
     {"cli"},
     {"sandbox"},
-    {"daemon"},
+    {"daemon", "shell"},
     {"workers", "web", "bot"},
     {"payments"},
     {"shop"},

@@ -81,6 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     migrate.set_defaults(command=_migrate)
 
+    _add_money(commands)
+    _add_looking(commands)
+    _add_switches(commands)
+
     check = commands.add_parser(
         "check-config", help="tell every fault of the configuration; exit 2 if there is one"
     )
@@ -88,6 +92,129 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--node", action="store_true", help="judge it as a node's configuration")
     check.set_defaults(command=_check_config)
     return parser
+
+
+def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    status = commands.add_parser("status", help="the running daemon at a glance")
+    _add_daemon(status)
+    status.add_argument("--watch", action="store_true", help="until Ctrl-C, in place")
+    status.set_defaults(command=_status)
+
+    audit = commands.add_parser(
+        "audit", help="the async-safety report, measured on the running daemon; exit 1 if a limit is broken"
+    )
+    _add_daemon(audit)
+    audit.add_argument(
+        "--seconds", type=float, metavar="N", help="watch for so long (default: today's record)"
+    )
+    audit.add_argument("--json", action="store_true", help="the whole document, with seven days")
+    audit.add_argument("--allow-idle", action="store_true", help="what was not measured is no reason to fail")
+    audit.add_argument(
+        "--strict", action="store_true", help="what the journal only tells of ([HTTP_SLOW] …) is one"
+    )
+    audit.set_defaults(command=_audit)
+
+
+def _add_daemon(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser, DAEMON_CONFIG)
+    parser.add_argument(
+        "--socket", type=Path, metavar="PATH", help="of the daemon (default: where the configuration has it)"
+    )
+
+
+def _add_money(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    refund = commands.add_parser("refund", help="give a charge back, to who paid it or to the balance")
+    _add_config(refund, DAEMON_CONFIG)
+    refund.add_argument(
+        "name", metavar="CHARGE", help="a purchase (p…) or provider:charge, as the journal names it"
+    )
+    refund.add_argument(
+        "--amount", metavar="N", help="a part of one charge, in its own currency (default: all)"
+    )
+    refund.add_argument(
+        "--to-balance", action="store_true", help="to the customer's balance, not to who paid"
+    )
+    refund.add_argument("--reason", metavar="TEXT", help="kept with the refund")
+    refund.add_argument("--yes", action="store_true", help="do it; without it, only say what there is")
+    refund.set_defaults(command=_refund)
+
+    doctor = commands.add_parser("doctor", help="every difference between database, nodes and providers")
+    _add_config(doctor, DAEMON_CONFIG)
+    how = doctor.add_mutually_exclusive_group()
+    how.add_argument("--repair", action="store_true", help="mend what can be mended, one by one")
+    how.add_argument(
+        "--accept-node",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="the database is right about this node: what it does not know there may be switched off",
+    )
+    doctor.add_argument(
+        "--days",
+        type=_within(1, 90),
+        default=3,
+        metavar="N",
+        help="how far back (default: %(default)s)",
+    )
+    doctor.set_defaults(command=_doctor)
+
+    promo = commands.add_parser("promo", help="promo codes").add_subparsers(
+        title="commands", required=True, metavar="COMMAND"
+    )
+    add = promo.add_parser("add", help="make a code")
+    _add_config(add, DAEMON_CONFIG)
+    add.add_argument("code")
+    add.add_argument("kind", choices=("percent", "days", "money"))
+    add.add_argument("value", help="percent, days, or an amount of the shop's currency")
+    add.add_argument("--valid", type=int, metavar="DAYS", help="for so many days (default: for good)")
+    add.add_argument("--uses", type=int, metavar="N", help="so many uses in all (default: no cap)")
+    add.add_argument("--per-customer", type=int, default=1, metavar="N", help="default: %(default)s")
+    add.set_defaults(command=_promo_add)
+    listing = promo.add_parser("list", help="the newest hundred")
+    _add_config(listing, DAEMON_CONFIG)
+    listing.set_defaults(command=_promo_list)
+    off = promo.add_parser("off", help="switch a code off")
+    _add_config(off, DAEMON_CONFIG)
+    off.add_argument("code")
+    off.set_defaults(command=_promo_off)
+
+    discount = commands.add_parser("discount", help="a customer's personal discount")
+    _add_config(discount, DAEMON_CONFIG)
+    discount.add_argument("telegram_id", type=int)
+    discount.add_argument("percent", type=_within(0, 99), metavar="PERCENT", help="0 takes it away")
+    discount.add_argument("--valid", type=int, metavar="DAYS", help="for so many days (default: for good)")
+    discount.set_defaults(command=_discount)
+
+
+def _add_switches(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    pause = commands.add_parser(
+        "pause", help="pause a worker, the sale (shop) or the trial; without a name, list"
+    )
+    _add_config(pause, DAEMON_CONFIG)
+    pause.add_argument("name", nargs="?")
+    pause.add_argument("--reason", metavar="TEXT", help="kept with the switch, and shown")
+    pause.set_defaults(command=_pause)
+    resume = commands.add_parser("resume", help="end a pause")
+    _add_config(resume, DAEMON_CONFIG)
+    resume.add_argument("name")
+    resume.set_defaults(command=_resume)
+    banner = commands.add_parser("banner", help="what the bot's screens begin with while something is wrong")
+    _add_config(banner, DAEMON_CONFIG)
+    choice = banner.add_mutually_exclusive_group(required=True)
+    choice.add_argument("text", nargs="?")
+    choice.add_argument("--off", action="store_true", help="show none")
+    banner.set_defaults(command=_banner)
+
+
+def _within(low: int, high: int) -> Callable[[str], int]:
+    """Return what reads a whole number from `low` to `high`."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+        return int(text)
+
+    return read
 
 
 def _port(text: str) -> int:
@@ -129,13 +256,124 @@ def _node_run(arguments: argparse.Namespace) -> int:
 
 def _migrate(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments, "daemon")
-    from vpnd.daemon import migrate
+    from vpnd.shell.migrate import migrate
 
     return migrate(settings, phase=arguments.phase)
 
 
+def _refund(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "daemon")
+    from vpnd.shell.refund import refund
+
+    return refund(
+        settings,
+        name=arguments.name,
+        amount=arguments.amount,
+        to_balance=arguments.to_balance,
+        reason=arguments.reason,
+        yes=arguments.yes,
+    )
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "daemon")
+    from vpnd.shell.doctor import doctor
+
+    return doctor(settings, repair=arguments.repair, days=arguments.days, accept=arguments.accept_node)
+
+
+def _promo_add(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "daemon")
+    from vpnd.shell.offers import add_promo
+
+    return add_promo(
+        settings,
+        code=arguments.code,
+        kind=arguments.kind,
+        value=arguments.value,
+        days_valid=arguments.valid,
+        uses=arguments.uses,
+        per_customer=arguments.per_customer,
+    )
+
+
+def _promo_list(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "daemon")
+    from vpnd.shell.offers import list_promos
+
+    return list_promos(settings)
+
+
+def _promo_off(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "daemon")
+    from vpnd.shell.offers import retire_promo
+
+    return retire_promo(settings, code=arguments.code)
+
+
+def _discount(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "daemon")
+    from vpnd.shell.offers import give_discount
+
+    return give_discount(
+        settings, telegram_id=arguments.telegram_id, percent=arguments.percent, days=arguments.valid
+    )
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from vpnd.shell.status import status
+
+    return status(_socket(arguments), watch=arguments.watch)
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from vpnd.shell.audit import audit
+
+    return audit(
+        _socket(arguments),
+        seconds=arguments.seconds,
+        as_json=arguments.json,
+        allow_idle=arguments.allow_idle,
+        strict=arguments.strict,
+    )
+
+
+def _socket(arguments: argparse.Namespace) -> Path:
+    from vpnd.shell.daemon_socket import find_socket
+
+    return find_socket(arguments.socket, arguments.config, os.environ)
+
+
+def _pause(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "daemon")
+    from vpnd.shell import switches
+
+    if arguments.name is None:
+        return switches.switches(settings)
+    return switches.pause(settings, name=arguments.name, reason=arguments.reason)
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "daemon")
+    from vpnd.shell.switches import resume
+
+    return resume(settings, name=arguments.name)
+
+
+def _banner(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "daemon")
+    from vpnd.shell.switches import banner
+
+    return banner(settings, text=None if arguments.off else arguments.text)
+
+
 def _check_config(arguments: argparse.Namespace) -> int:
-    _settings(arguments, "agent" if arguments.node else "daemon")
+    settings = _settings(arguments, "agent" if arguments.node else "daemon")
+    if not arguments.node:
+        from vpnd.payments.terms import terms_of, topups_of
+
+        terms_of(settings)
+        topups_of(settings)
     print("The configuration is complete and valid.")
     return 0
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vpnd.agent.model import BadRequest, Credential, Push
-from vpnd.agent.state import EpochMismatch, StateError, open_state
+from vpnd.agent.state import EpochMismatch, State, StateError, open_state
 from vpnd.runtime.digest import BUCKETS, bucket_of, member_value
 
 
@@ -262,3 +263,32 @@ async def test_a_kill_loses_nothing_that_was_applied(tmp_path):
 
         assert ended.returncode == -signal.SIGKILL
         assert (watermark.epoch, watermark.seq, watermark.active) == ("e", 12, 1)
+
+
+async def test_the_number_of_those_who_are_on_is_kept(tmp_path: Path) -> None:
+    """Counted once and then kept up to date: over pushes, refused ones, a restart, and changes behind our back."""
+    first, second = (
+        "00000000-0000-4000-8000-000000000001",
+        "00000000-0000-4000-8000-000000000002",
+    )
+
+    async def on(state: State) -> int:
+        counted = state._connection.execute("select count(*) from credentials where active").fetchone()[0]
+        assert (await state.watermark()).active == counted
+        return int(counted)
+
+    async with open_state(tmp_path) as state:
+        assert await on(state) == 0
+        await state.apply(Push("e", 1, adopt=True, changes=(Credential("a", first, 1, active=True),)))
+        assert await on(state) == 1
+        with pytest.raises(BadRequest):
+            await state.apply(Push("e", 2, adopt=False, changes=(Credential("b", first, 1, active=True),)))
+        assert await on(state) == 1
+        both = (Credential("a", first, 2, active=False), Credential("b", second, 1, active=True))
+        await state.apply(Push("e", 3, adopt=False, changes=both))
+        await state.apply(Push("e", 3, adopt=False, changes=both))
+        assert await on(state) == 1
+    async with open_state(tmp_path) as state:
+        assert await on(state) == 1
+        state._connection.execute("delete from credentials")
+        assert await on(state) == 0

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import attrs
 from telegram.request import BaseRequest
 
-from vpnd.bot.callbacks import Action, encode
+from vpnd.bot import notices
+from vpnd.bot.callbacks import Action, TopUpPay, encode
 from vpnd.bot.dependencies import BotDependencies, customer_loader
 from vpnd.bot.handlers import register
 from vpnd.bot.qr import QrDrawer
 from vpnd.bot.texts import Texts
 from vpnd.config import Secret
 from vpnd.database.database import Database
+from vpnd.database.outbox_rows import Delivery, OutboxItem
+from vpnd.payments.base import InvoiceOrder, InvoiceState, NewInvoice, PaymentUnavailable
 from vpnd.payments.cryptopay import CryptoPay
+from vpnd.payments.refunding import deliver_refund, deliver_star_cancel
+from vpnd.payments.settle import settle_charge
+from vpnd.payments.stars_account import StarsAccount
+from vpnd.payments.terms import TopUps
 from vpnd.runtime.held import refuse_if_held
 from vpnd.runtime.http import HttpUnavailable
 from vpnd.runtime.http_answers import HttpResponse
 from vpnd.shop.plans import OfferDraft, PlanDraft, apply_plans, offers_on_sale
+from vpnd.shop.pricing import Method, Terms
+from vpnd.shop.settlement import Charge
 from vpnd.telegram.application import TrioApplication, build_application
 from vpnd.telegram.bot import TrioBot
 from vpnd.telegram.lanes import Lanes
@@ -52,6 +63,13 @@ PLANS = [
     ),
     PlanDraft("plus", {"en": "Plus <b>", "ru": "Плюс"}, (OfferDraft(30, {"RUB": 34900, "XTR": 250}),)),
 ]
+TERMS: dict[Method, Terms] = {
+    "yookassa": Terms("yookassa", "RUB", 100),
+    "cryptopay": Terms("cryptopay", "RUB"),
+    "stars": Terms("stars", "XTR"),
+    "balance": Terms("balance", "RUB"),
+}
+TOPUPS = TopUps((25000, 50000, 100000), 5000, 10_000_000, Decimal(120))
 PNG = b"\x89PNG\r\n\x1a\nnot drawn in tests"
 
 
@@ -77,6 +95,14 @@ class Call:
     def data(self, part: str) -> str:
         """The data of the button whose label contains `part`."""
         return next(str(b["callback_data"]) for b in self.buttons if part in b["text"])
+
+    def has(self, part: str) -> bool:
+        """Whether there is a button whose label contains `part`."""
+        return any(part in button["text"] for button in self.buttons)
+
+    def url(self, part: str) -> str:
+        """Where the button leads whose label contains `part`."""
+        return next(str(b["url"]) for b in self.buttons if part in b["text"])
 
 
 class FakeTelegram(BaseRequest):
@@ -118,7 +144,9 @@ class FakeTelegram(BaseRequest):
     def _result(self, name: str, parameters: dict[str, Any]) -> Any:
         if name == "getMe":
             return {"id": 123456, "is_bot": True, "first_name": "Shop", "username": "shop_bot"}
-        if name.startswith(("send", "edit")):
+        if name == "createInvoiceLink":
+            return f"https://t.me/${parameters['payload']}"
+        if name.startswith(("send", "editMessage")):
             self._message_id += 1
             chat = {"id": parameters["chat_id"], "type": "private"}
             return {"message_id": self._message_id, "date": 0, "chat": chat, "text": "x"}
@@ -167,6 +195,41 @@ def _answer(result: Any) -> HttpResponse:
     return HttpResponse(200, {}, json.dumps({"ok": True, "result": result}).encode())
 
 
+class FakeYooKassa:
+    """A provider with a page of its own: makes invoices and says which are paid."""
+
+    name = "yookassa"
+
+    def __init__(self) -> None:
+        self.down = False
+        self.orders: dict[str, InvoiceOrder] = {}
+        self.paid: set[str] = set()
+
+    async def create_invoice(self, order: InvoiceOrder) -> NewInvoice:
+        refuse_if_held("HTTP")
+        if self.down:
+            raise PaymentUnavailable("down")
+        external = f"yoo-{len(self.orders) + 1}"
+        self.orders[external] = order
+        url = f"https://yoo.example.org/{external}"
+        return NewInvoice(self.name, external, url, order.currency, order.amount, order.expires_at)
+
+    async def invoice_states(self, external_ids: Sequence[str]) -> list[InvoiceState]:
+        refuse_if_held("HTTP")
+        return [
+            InvoiceState(one, "paid", self.charge(one))
+            if one in self.paid
+            else InvoiceState(one, "active", None)
+            for one in external_ids
+        ]
+
+    def charge(self, external: str, amount: int | None = None) -> Charge:
+        """The charge of an invoice: all of it, or less."""
+        order = self.orders[external]
+        paid = order.amount if amount is None else amount
+        return Charge(self.name, external, paid, order.currency, str(paid), external, order.payload)
+
+
 class FakeQr(QrDrawer):
     """Draws at once, or fails at once."""
 
@@ -184,9 +247,11 @@ class World:
     db: Database
     telegram: FakeTelegram
     cryptopay: FakeCryptoPay
+    yookassa: FakeYooKassa
     qr: FakeQr
     application: TrioApplication
     deps: BotDependencies
+    woken: list[str]
     _update_id: int = 7000
 
     def _envelope(self, kind: str, body: dict[str, Any], update_id: int | None) -> dict[str, Any]:
@@ -254,9 +319,11 @@ class World:
         }
         return await self._play(self._envelope("pre_checkout_query", body, None))
 
-    async def paid(self, user: int, payload: str, amount: int, charge: str = "charge-1") -> list[Call]:
+    async def paid(
+        self, user: int, payload: str, amount: int, charge: str = "charge-1", **more: Any
+    ) -> list[Call]:
         """Telegram's word that Stars were paid."""
-        payment = {
+        payment = more | {
             "currency": "XTR",
             "total_amount": amount,
             "invoice_payload": payload,
@@ -264,6 +331,21 @@ class World:
             "provider_payment_charge_id": "",
         }
         return await self.say(user, "", successful_payment=payment)
+
+    async def refunded(self, user: int, payload: str, amount: int, charge: str = "charge-1") -> list[Call]:
+        """Telegram's word that Stars went back."""
+        refund = {
+            "currency": "XTR",
+            "total_amount": amount,
+            "invoice_payload": payload,
+            "telegram_payment_charge_id": charge,
+        }
+        return await self.say(user, "", refunded_payment=refund)
+
+    async def subscription(self, user: int, payload: object, state: str) -> list[Call]:
+        """Telegram's word about a subscription in Stars."""
+        body = {"user": person(user, "en"), "invoice_payload": payload, "state": state}
+        return await self._play(self._envelope("subscription", body, None))
 
     async def member(self, user: int, status: str) -> list[Call]:
         """The bot was blocked (`kicked`) or unblocked (`member`)."""
@@ -286,6 +368,49 @@ class World:
     async def sql(self, query: str, *args: object) -> list[Any]:
         """Read the database."""
         return list(await self.db.fetch("test", query, *args))
+
+    async def settle(self, charge: Charge) -> None:
+        """A webhook of a provider."""
+        await settle_charge(self.db, charge, on_commit=self.deps.on_settled)
+
+    async def fill(self, user: int, amount: int) -> None:
+        """Put so many kopecks of his own on a customer's balance, by the bot, and read the notice away."""
+        pressed = await self.press(user, TopUpPay("yookassa", amount))
+        external = pressed[1].url("Pay").rpartition("/")[2]
+        await self.settle(self.yookassa.charge(external))
+        await self.change("update outbox set status = 'done' where key like 'topup:%'")
+
+    async def deliver(self, kind: str = "message") -> list[tuple[Delivery, list[Call]]]:
+        """Deliver every waiting row of a kind as the relay would; what became of each and what was sent."""
+        account = StarsAccount(self.deps.sender)
+        functions: Mapping[str, Any] = {
+            "message": partial(notices.deliver_message, self.deps),
+            "admin_alert": partial(notices.deliver_admin_alert, self.deps),
+            "refund_stars": partial(deliver_refund, self.db, {"stars": account}),
+            "star_cancel": partial(deliver_star_cancel, account),
+        }
+        rows = await self.sql("select * from outbox where kind = $1 and status = 'ready' order by id", kind)
+        done: list[tuple[Delivery, list[Call]]] = []
+        for row in rows:
+            item = OutboxItem(
+                row["id"], kind, row["key"], row["lane"], row["order_key"], row["payload"], 1, 0, False, False
+            )
+            self.telegram.taken()
+            done.append((await functions[kind](item), self.telegram.taken()))
+            await self.change("update outbox set status = 'done' where id = $1", row["id"])
+        return done
+
+    async def told(self) -> list[str]:
+        """What every waiting message says, delivered."""
+        return [calls[0].text for _, calls in await self.deliver()]
+
+    async def advance(self, by: timedelta) -> None:
+        """Move business time."""
+        await self.change(
+            "insert into sandbox_clock (offset_seconds) values ($1)"
+            " on conflict (only_row) do update set offset_seconds = sandbox_clock.offset_seconds + $1",
+            int(by.total_seconds()),
+        )
 
     async def change(self, query: str, *args: object) -> None:
         """Change the database behind the bot's back."""
@@ -312,7 +437,8 @@ async def open_world(db: Database, **changes: Any) -> AsyncIterator[World]:
         await tx.execute(
             "insert into nodes (name, inbounds) values ('de', $1::text::jsonb)", json.dumps([INBOUND])
         )
-    telegram, cryptopay, qr = FakeTelegram(), FakeCryptoPay(), FakeQr()
+    telegram, cryptopay, yookassa, qr = FakeTelegram(), FakeCryptoPay(), FakeYooKassa(), FakeQr()
+    woken: list[str] = []
     lanes = Lanes(0, 0)
     bot = TrioBot(TOKEN, "http://127.0.0.1", telegram, FakeTelegram(), LaneLimiter(lanes))
     values: dict[str, Any] = {
@@ -321,7 +447,13 @@ async def open_world(db: Database, **changes: Any) -> AsyncIterator[World]:
         "texts": Texts.load(),
         "customers": customer_loader(db),
         "qr": qr,
-        "cryptopay": CryptoPay(cryptopay, Secret("1:x")),  # type: ignore[arg-type]  # a fake of the one method used
+        "providers": {
+            "cryptopay": CryptoPay(cryptopay, Secret("1:x")),  # type: ignore[arg-type]  # a fake of the one method used
+            "yookassa": yookassa,
+        },
+        "terms": TERMS,
+        "topups": TOPUPS,
+        "wake": (lambda: woken.append("changed"),),
         "public_url": "https://vpn.example.org",
         "support": "@support",
     }
@@ -329,4 +461,4 @@ async def open_world(db: Database, **changes: Any) -> AsyncIterator[World]:
     application = build_application(bot)
     register(application, deps)
     await application.initialize()
-    yield World(db, telegram, cryptopay, qr, application, deps)
+    yield World(db, telegram, cryptopay, yookassa, qr, application, deps, woken)

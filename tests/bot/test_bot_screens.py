@@ -3,152 +3,60 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID
+from datetime import timedelta
+from typing import Any, get_args
 
+import attrs
 import pytest
+from screen_samples import (
+    ABOUT_AN_END,
+    DIRECT,
+    DOCUMENT,
+    ENDING,
+    FOR_ADMINS,
+    HUGE,
+    NAMES,
+    NOW,
+    OFFERS,
+    OVER,
+    PAGE,
+    PLAN,
+    PREFERENCES,
+    RICH,
+    SNAPSHOT,
+    TERMS,
+    TITLES,
+    raised_alarm,
+    screens,
+    ways,
+)
 
-from vpnd.bot.callbacks import MAX_BYTES, Pay, decode, encode
-from vpnd.bot.connect import ConnectInfo
+from vpnd.bot.callbacks import MAX_BYTES, Periods, decode, encode
+from vpnd.bot.clocks import ZONES
 from vpnd.bot.markup import html_faults
-from vpnd.bot.reading import Held
-from vpnd.bot.screens import help as help_screens
-from vpnd.bot.screens import home, paid, payment, plans, subscription, trouble
-from vpnd.bot.screens.screen import MAX_CAPTION, Screen
+from vpnd.bot.reading import Purse
+from vpnd.bot.screens import (
+    alerts,
+    home,
+    money,
+    notifications,
+    plans,
+    reminders,
+    status,
+    subscription,
+    switches,
+)
+from vpnd.bot.screens.screen import MAX_CAPTION
 from vpnd.bot.show import visible_length
 from vpnd.bot.speech import Speech
 from vpnd.bot.texts import LANGUAGES, Texts
+from vpnd.bot.ways import ways_to_pay
+from vpnd.monitors.service import ALARMS
 from vpnd.sandbox.telegram_entities import parse_html, utf16_length
+from vpnd.shop.notices import Template
 from vpnd.shop.plans import Offer
-from vpnd.shop.purchases import METHODS, Invoice, Purchase
-from vpnd.shop.subscriptions import Subscription
-
-NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-HUGE = 2**63 - 1  # the largest key there can be
-TITLES = {"en": "Family & <friends>", "ru": "Семья & <друзья>"}
-PLAN = "p" + "x" * 31  # the longest plan id there can be
-LINK = "vless://" + "u" * 36 + "@de.example.org:443?" + "q" * 250 + "#de"
-PAGE = ConnectInfo("https://vpn.example.org/sub/" + "t" * 32, (LINK,))
-DIRECT = ConnectInfo(None, (LINK, LINK + "2", LINK + "3", LINK + "4"))
-
-
-def made(**changes: Any) -> Subscription:
-    """A subscription with the largest ids there can be."""
-    values: dict[str, Any] = {
-        "id": HUGE, "customer_id": 1, "plan_id": PLAN, "name": "s" + "a" * 24, "credential": UUID(int=7),
-        "link_token": "t" * 32, "status": "active", "starts_at": NOW - timedelta(days=3),
-        "expires_at": NOW + timedelta(days=27), "version": 1, "activated_at": NOW,
-    }  # fmt: skip
-    return Subscription(**(values | changes))
-
-
-def bought(**changes: Any) -> Purchase:
-    """A purchase with the largest ids there can be."""
-    values: dict[str, Any] = {
-        "id": HUGE, "public_id": "p" + "7" * 24, "customer_id": 1, "offer_id": HUGE, "plan_id": PLAN, "days": 90,
-        "subscription_id": HUGE,
-        "method": "cryptopay", "currency": "RUB", "amount": 149900, "shop_currency": "RUB", "shop_amount": 149900,
-        "status": "pending",
-        "received": 0, "created_at": NOW, "expires_at": NOW + timedelta(minutes=60), "paid_at": None, "invoice": None,
-    }  # fmt: skip
-    return Purchase(**(values | changes))
-
-
-OFFERS = [
-    Offer(offer_id=HUGE - days, plan_id=plan, titles=TITLES, days=days, prices=prices)
-    for plan, prices_of in ((PLAN, 1), ("other", 2))
-    for days, prices in (
-        (30, {"RUB": 19900 * prices_of, "XTR": 150}),
-        (90, {"RUB": 49900 * prices_of, "XTR": 400}),
-        (365, {"RUB": 149900 * prices_of}),
-    )
-]
-HELD = Held(made(), TITLES)
-ENDED = Held(made(status="expired", expires_at=NOW - timedelta(days=1)), TITLES)
-INVOICE = Invoice(
-    1,
-    "cryptopay",
-    "501",
-    "https://t.me/CryptoBot?start=IV501",
-    "RUB",
-    149900,
-    "active",
-    NOW + timedelta(minutes=60),
-)
-RECEIPT = {
-    "subscription_id": HUGE,
-    "expires_at": NOW.isoformat(),
-    "renewed": False,
-    "balance_added": 100,
-    "balance_currency": "RUB",
-}
-ARGS: dict[str, dict[str, Any]] = {
-    "expired": {"subscription_id": HUGE, "plan_id": PLAN, "expires_at": NOW.isoformat()},
-    "underpaid": {"received": 100, "missing": 200, "currency": "RUB"},
-    "second_charge_balance": {"amount": 100, "currency": "RUB"},
-    "second_charge_refund": {"amount": 100, "currency": "XTR"},
-    "payment_held": {"amount": "1.234567890123", "currency": "<?>"},
-    "held_charge": {
-        "provider": "cryptopay", "charge_id": "<1>", "reason": "why & how", "amount": "1.5", "currency": "TON",
-        "purchase": None, "telegram_id": 5,
-    },
-}  # fmt: skip
-
-
-def screens(speech: Speech) -> dict[str, Screen]:
-    """Every screen, with values that try to break it."""
-    name = "A<b>&" * 10
-    found: dict[str, Screen] = {
-        "home new": home.home(speech, name, None, NOW),
-        "home active": home.home(speech, name, made(), NOW),
-        "home expired": home.home(speech, name, ENDED.subscription, NOW, preface="x"),
-        "invite": home.invite(speech, "shop_bot", "ABCD2345", 5),
-        "languages": home.languages(speech, speech.texts),
-        "plans": plans.plans(speech, OFFERS, "RUB"),
-        "plans none": plans.plans(speech, [], "RUB"),
-        "plans one": plans.plans(speech, OFFERS[:3], "RUB"),
-        "periods": plans.periods(speech, PLAN, OFFERS, "RUB"),
-        "periods renewal": plans.periods(speech, PLAN, OFFERS, "RUB", HUGE),
-        "methods": plans.methods(speech, OFFERS[0], "RUB", METHODS, HUGE),
-        "methods none": plans.methods(speech, OFFERS[0], "RUB", (), 0),
-        "cryptopay": payment.cryptopay(speech, TITLES["en"], bought(), INVOICE.url, INVOICE.expires_at, NOW),
-        "stars": payment.stars(
-            speech, TITLES["en"], bought(currency="XTR", method="stars"), sent_before=False
-        ),
-        "stars again": payment.stars(
-            speech, TITLES["en"], bought(currency="XTR", method="stars"), sent_before=True
-        ),
-        "standing pending": payment.standing(speech, bought(invoice=INVOICE), NOW),
-        "standing stars": payment.standing(speech, bought(method="stars"), NOW),
-        "standing paid": payment.standing(speech, bought(status="paid"), NOW),
-        "standing closed": payment.standing(speech, bought(), NOW + timedelta(days=1)),
-        "provider down": payment.provider_down(speech, bought(), Pay("cryptopay", HUGE, HUGE)),
-        "subscription none": subscription.nothing(speech),
-        "subscriptions": subscription.several(speech, [HELD, ENDED], NOW),
-        "subscription": subscription.one(speech, HELD, PAGE, NOW, others=True),
-        "subscription direct": subscription.one(speech, HELD, DIRECT, NOW),
-        "subscription no node": subscription.one(speech, HELD, ConnectInfo(), NOW),
-        "subscription starting": subscription.one(speech, Held(made(activated_at=None), TITLES), PAGE, NOW),
-        "subscription ended": subscription.one(speech, ENDED, PAGE, NOW),
-        "qr": subscription.qr_code(speech, HELD, PAGE),
-        "qr failed": subscription.qr_failed(speech, HELD, DIRECT),
-        "receipt": paid.receipt(speech, RECEIPT, HELD, PAGE),
-        "receipt direct": paid.receipt(speech, RECEIPT, HELD, DIRECT),
-        "receipt no node": paid.receipt(speech, RECEIPT, HELD, ConnectInfo()),
-        "receipt renewed": paid.receipt(speech, RECEIPT | {"renewed": True}, HELD, PAGE),
-        "help": help_screens.overview(speech, "@support"),
-        "not on sale": trouble.not_on_sale(speech),
-    }
-    for template, render in paid.NOTICES.items():
-        found[template] = render(speech, ARGS[template])
-    for key in trouble.WORDS:
-        found[key] = trouble.words(speech, key)
-    for platform in help_screens.PLATFORMS:
-        screen = help_screens.platform(speech, platform, None)
-        assert screen is not None
-        found[f"help {platform}"] = screen
-    return found
+from vpnd.shop.referrals import ReferralStanding
+from vpnd.shop.switches import Snapshot
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -179,7 +87,11 @@ def test_every_button_can_be_pressed(language: str) -> None:
             assert len(encode(action).encode()) <= MAX_BYTES, name
             assert decode(encode(action)) == action, name
         for button in (button for row in screen.rows for button in row):
-            assert 0 < len(button.label) <= 64, (name, button.label)
+            # Titles of plans are the shop's own; everything else is ours and short.
+            assert 0 < len(button.label) <= (64 if TITLES[language] in button.label else 40), (
+                name,
+                button.label,
+            )
             assert "&lt;" not in button.label, name
             assert not re.search(r"[{}]|\$\w", button.label), (name, button.label)
             assert button.as_telegram().to_dict()
@@ -189,7 +101,13 @@ def test_every_button_can_be_pressed(language: str) -> None:
 def test_no_screen_is_a_dead_end(language: str) -> None:
     """From each screen a person can go on, except from a word to an admin."""
     for name, screen in screens(Speech(Texts.load(), language)).items():
-        assert screen.keyboard() is not None or name == "held_charge", name
+        assert screen.keyboard() is not None or name.split()[0] in FOR_ADMINS, name
+
+
+def test_every_template_has_its_words() -> None:
+    """Whatever the shop has to say, there is a text for it."""
+    known = {*money.NOTICES, *reminders.ENDINGS, "receipt", "topped_up", "renewal_short"}
+    assert set(get_args(Template)) | {"alarms"} == known
 
 
 def test_the_words_of_a_purchase() -> None:
@@ -222,9 +140,49 @@ def test_a_method_without_a_price_is_not_offered() -> None:
     """An offer without a price in Stars has no Stars button."""
     yearly = OFFERS[2]
 
-    screen = plans.methods(Speech(Texts.load(), "en"), yearly, "RUB", METHODS)
+    screen = plans.methods(Speech(Texts.load(), "en"), yearly, ways(yearly), Purse(), "RUB")
 
-    assert [type(action).__name__ for action in screen.actions()] == ["Pay", "Periods"]
+    assert [getattr(action, "method", None) for action in screen.actions()] == [
+        "yookassa", "cryptopay", "balance", None,
+    ]  # fmt: skip
+
+
+def test_stars_every_month_are_offered_for_a_month_only() -> None:
+    """Telegram charges by itself every 30 days, at most 10 000 Stars: nothing else is offered that way."""
+    month, quarter, _ = OFFERS[:3]
+    dear = attrs.evolve(month, prices={"RUB": 10**8, "XTR": 10_001})
+
+    def words(offer: Offer, **options: Any) -> list[str]:
+        found = ways_to_pay(offer, TERMS, "RUB", 0, **({"monthly": True} | options))
+        return [way.word for way, _ in found]
+
+    assert "stars_monthly" in words(month)
+    assert "stars_monthly" not in words(quarter) + words(dear) + words(month, monthly=False)
+
+
+def test_the_discount_is_shown_and_asked() -> None:
+    """Each way is offered at its price less the discount; what Telegram charges for ever is not discounted."""
+    speech = Speech(Texts.load(), "en")
+
+    screen = plans.methods(speech, OFFERS[0], ways(OFFERS[0], 25), RICH, "RUB")
+
+    assert "<s>199 ₽</s> <b>149.25 ₽</b> (−25%)" in screen.text
+    assert "SPRING_2026" in screen.text
+    assert [row[0].label for row in screen.rows[:-1]] == [
+        "💳 Card or SBP · 149.25 ₽", "💎 Crypto · 149.25 ₽", "⭐ Telegram Stars · 113 ⭐",
+        "⭐ Stars, every month · 150 ⭐", "💰 Balance · you have 101,234.56 ₽",
+    ]  # fmt: skip
+
+
+def test_nothing_is_promised_that_does_not_exist() -> None:
+    """A shop without rewards says nothing of any."""
+    speech = Speech(Texts.load(), "en")
+
+    plain = home.invite(speech, "b", "C", ReferralStanding(2, 1, 0, None, None, 0), "RUB")
+    first = home.invite(speech, "b", "C", ReferralStanding(2, 1, 0, 3, 10, 0), "RUB")
+
+    assert "%" not in plain.text
+    assert "2 more paying guests, and you get <b>10%</b>" in first.text
 
 
 def test_a_long_link_is_not_on_a_copy_button() -> None:
@@ -239,3 +197,128 @@ def test_secrets_do_not_show_in_a_repr() -> None:
     """What is shown of connect data in a traceback contains no link."""
     assert "vless" not in repr(PAGE)
     assert "sub" not in repr(PAGE)
+
+
+# ------------------------------------------------------------------------------------------ reminders, clocks, status
+
+
+def test_a_reminder_says_what_is_left_on_the_customers_clock() -> None:
+    """The step gives the tone; how much is left, and when it ends by his own clock, is as it is when it is sent."""
+    speech = Speech(Texts.load(), "en")
+    args = ABOUT_AN_END | {"when": "7d"}
+
+    early = reminders.reminder(speech, args, ENDING)
+    last = reminders.reminder(
+        speech, args | {"when": "3h"}, attrs.evolve(ENDING, now=ENDING.expires_at - timedelta(hours=2))
+    )
+
+    assert "coming to its end" in early.text
+    assert "26 November 2026, 15:30 (UTC+5:30)" in early.text
+    assert "Time left: <b>3 days</b>" in early.text
+    assert "very soon" in last.text
+    assert "Time left: <b>2 hours</b>" in last.text
+    assert next(iter(early.actions())) == Periods(PLAN, HUGE)
+
+
+def test_a_reminder_that_is_the_last_says_so() -> None:
+    """Only the last step of a period promises silence."""
+    speech = Speech(Texts.load(), "en")
+
+    said = {
+        when: "again.I won" in text or "remind you of it again" in text
+        for when in ("1d", "3d", "7d")
+        for text in (reminders.reminder_over(speech, ABOUT_AN_END | {"when": when}, OVER).text,)
+    }
+
+    assert said == {"1d": False, "3d": False, "7d": True}
+
+
+@pytest.mark.parametrize(
+    ("template", "changes", "true"),
+    [
+        ("reminder", {}, True),
+        ("reminder", {"expires_at": NOW + timedelta(days=33)}, False),
+        ("reminder", {"active": False}, False),
+        ("reminder", {"now": NOW + timedelta(hours=71)}, False),
+        ("reminder_over", {}, False),
+        ("reminder_over", {"active": False}, True),
+        ("trial_ending", {}, True),
+        ("trial_ending", {"trial": False}, False),
+        ("trial_ended", {"active": False}, True),
+        ("trial_ended", {"active": False, "trial": False}, False),
+    ],
+)
+def test_what_was_overtaken_is_not_said(template: str, changes: dict[str, Any], true: bool) -> None:
+    """A renewal, a purchase or a refund since the row was written makes a notice about an end untrue."""
+    args = ABOUT_AN_END | {"expires_at": ENDING.expires_at.isoformat()}
+
+    assert reminders.still_true(template, args, attrs.evolve(ENDING, **changes)) is true
+
+
+def test_every_clock_can_be_chosen() -> None:
+    """The pages hold each clock once, from UTC−12 to UTC+14, and open with the customer's own among them."""
+    speech = Speech(Texts.load(), "en")
+    labels = [
+        row_button.label
+        for page in range(1, 10)
+        for row in notifications.time_zones(speech, PREFERENCES, page).rows[:4]
+        for row_button in row
+        if page <= -(-len(ZONES) // notifications.PAGE) and "UTC" in row_button.label
+    ]
+
+    assert len(labels) == len(set(labels)) == len(ZONES)
+    assert (labels[0], labels[-1]) == ("00:00 · UTC−12", "02:00 · UTC+14")
+    assert "15:00 · UTC+3" in str(notifications.time_zones(speech, PREFERENCES, 0).rows)
+    assert (ZONES[180], ZONES[-300], ZONES[0], ZONES[345]) == (
+        "Etc/GMT-3",
+        "Etc/GMT+5",
+        "Etc/UTC",
+        "Asia/Kathmandu",
+    )
+
+
+def test_the_status_is_told_in_a_few_lines() -> None:
+    """What is wrong stands first and is never cut off; a part that cannot be read does not spoil the others."""
+    speech = Speech(Texts.load(), "en")
+
+    whole = status.status(
+        speech, DOCUMENT | {"lanes": {"error": "no answer within 3 s"}, "loop": 5}, SNAPSHOT
+    ).text
+    quiet = status.status(
+        speech, {"alarms": [], "workers": DOCUMENT["workers"][:1], "money": []}, Snapshot()
+    ).text
+
+    for words in (
+        "vpnd 0.4.0", "❗️ worker x: restarting", "⏸ Paused: <b>shop, ", "failed in a row: <b>3</b>", "message: 10,000 (1 d)",
+        "lanes: no answer within 3 s", "loop: it says something", "database 3/15 (+2), HTTP 0/10 ❗️ the database is away",
+        "97 MB (-1 within the hour), 5% of a core", "stars: at least 3 · <b>450 ⭐</b>, held: 1", "expired but on 1",
+    ):  # fmt: skip
+        assert words in whole, words
+    first, *_ = [line for line in whole.splitlines() if "www" in line and "Paused" not in line]
+    assert first.startswith("❗️")
+    assert "… and 6 more" in whole
+    assert "No alarm is raised" in quiet
+    assert "nothing yet" in quiet
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_alarm_has_its_words(language: str) -> None:
+    """An alarm is told in the admin's language, with its worst value and its threshold."""
+    speech = Speech(Texts.load(), language)
+
+    for alarm in ALARMS:
+        line = alerts.alarm_line(speech, raised_alarm(alarm, "x"))
+        assert f"{alarm.raise_at:g}" in line
+        assert "(x)" in line
+        assert (alarm.what in line) == (language == "en"), line
+
+
+def test_a_worker_that_no_button_can_name_is_switched_elsewhere() -> None:
+    """All switches that fit on a button have one: what runs can be paused, what is paused resumed."""
+    few = Snapshot({name: SNAPSHOT.switches[name] for name in (*NAMES[:5], NAMES[-1])})
+
+    screen = switches.overview(Speech(Texts.load(), "en"), few)
+    labels = [button.label for row in screen.rows for button in row]
+
+    assert labels[:2] == ["▶️ shop", "⏸ trial"]
+    assert len([label for label in labels if label[:1] in "⏸▶"]) == len(few.switches) - 1

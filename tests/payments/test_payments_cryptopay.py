@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from attrs import define, field
+from payments_kit import SINCE, TOKEN, cryptopay, invoice_order
 from shop_world import ShopWorld
 
-from vpnd.config import Secret
 from vpnd.payments.base import (
+    Ignored,
     MalformedWebhook,
+    NewInvoice,
     PaymentBusy,
     PaymentError,
     PaymentForbidden,
     PaymentRejected,
     PaymentUnavailable,
 )
-from vpnd.payments.cryptopay import CryptoPay, Ignored, parse_webhook, verify_signature
+from vpnd.payments.cryptopay import FIATS, parse_webhook, verify_signature
 from vpnd.payments.watcher import CheckReport, check_invoices, invoice_for
-from vpnd.runtime.held import refuse_if_held
-from vpnd.runtime.http import HttpResponse, HttpTimeout
-from vpnd.shop.settlement import Charge, Outcome
+from vpnd.runtime.http import HttpTimeout
+from vpnd.shop.charges import Charge, Outcome
+from vpnd.shop.money import EXPONENTS
 
-TOKEN = "123456:AAzQcZWQqQAbsfgPnOLr4FHC8Doa4L7KryC"
 V1 = (
     b'{"update_id":1,"update_type":"invoice_paid","request_date":"2026-11-23T12:00:00.000Z","payload":{"invoice_id":1,'
     b'"hash":"IVtest1","currency_type":"crypto","asset":"USDT","amount":"5.25","status":"paid","payload":"order-42"}}'
@@ -84,7 +84,7 @@ def test_a_paid_webhook_is_a_charge() -> None:
     assert charge == Charge(
         provider="cryptopay", charge_id="17", amount=19900, currency="RUB", amount_text="199.00",
         invoice_external_id="17", payload="pabc", paid_at=datetime(2026, 11, 23, 12, tzinfo=UTC),
-        details={"currency_type": "fiat", "paid_asset": "TON", "paid_amount": "0.5"},
+        details={"currency_type": "fiat", "amount": "199.00", "paid_asset": "TON", "paid_amount": "0.5"},
     )  # fmt: skip
 
 
@@ -144,63 +144,47 @@ def test_what_says_nothing_of_a_payment_is_ignored() -> None:
     assert isinstance(parse_webhook(webhook(status="active")), Ignored)
 
 
-@define
-class FakeHttp:
-    """Answers each request by a function of operation and JSON, and refuses to be called from inside a scope."""
-
-    answer: Callable[[str, dict[str, Any]], tuple[int, Any]]
-    calls: list[tuple[str, dict[str, Any], dict[str, str]]] = field(factory=list)
-    headers: dict[str, str] = field(factory=dict)
-
-    async def request(
-        self, boundary: str, operation: str, method: str, url: str, *, deadline: float, headers: dict[str, str],
-        json: dict[str, Any],
-    ) -> HttpResponse:  # fmt: skip
-        refuse_if_held("the fake")
-        assert (boundary, method, url, deadline) == (
-            "cryptopay",
-            "POST",
-            f"https://pay/api/{operation}",
-            10.0,
-        )
-        self.calls.append((operation, json, headers))
-        status, body = self.answer(operation, json)
-        return HttpResponse(status, self.headers, body if isinstance(body, bytes) else _bytes(body))
+def made(*_: object) -> tuple[int, Any]:
+    return 200, {"ok": True, "result": {"invoice_id": 5, "bot_invoice_url": "https://t.me/5"}}
 
 
-def _bytes(document: Any) -> bytes:
-    return json.dumps(document).encode()
-
-
-def client(
-    answer: Callable[[str, dict[str, Any]], tuple[int, Any]], **headers: str
-) -> tuple[CryptoPay, FakeHttp]:
-    http = FakeHttp(answer, headers=headers)
-    return CryptoPay(http, Secret(TOKEN), "https://pay/api/"), http  # type: ignore[arg-type]  # a fake of the client
-
-
-async def test_an_invoice_is_priced_in_the_shops_currency(shop: ShopWorld) -> None:
+async def test_an_invoice_is_priced_in_the_shops_currency() -> None:
     """Fiat price, exact text, the purchase's public id, and the life of its price; the token only in the header."""
-    bought = await shop.buy(await shop.customer())
-    pay, http = client(
-        lambda *_: (200, {"ok": True, "result": {"invoice_id": 5, "bot_invoice_url": "https://t.me/5"}})
+    pay, http = cryptopay(made)
+
+    invoice = await pay.create_invoice(invoice_order(description="x" * 2000))
+
+    (call,) = http.calls
+    assert (call.operation, call.method, call.url) == (
+        "createInvoice",
+        "POST",
+        "https://pay/api/createInvoice",
     )
-
-    made = await pay.create_invoice(bought, description="x" * 2000)
-
-    ((operation, asked, headers),) = http.calls
-    assert operation == "createInvoice"
-    assert headers == {"Crypto-Pay-API-Token": TOKEN}
-    assert asked == {
-        "currency_type": "fiat", "fiat": "RUB", "amount": "199.00", "payload": bought.public_id, "expires_in": 3600,
+    assert call.headers == {"Crypto-Pay-API-Token": TOKEN}
+    assert call.asked == {
+        "currency_type": "fiat", "fiat": "RUB", "amount": "199.00", "payload": "pabc", "expires_in": 3600,
         "description": "x" * 1024, "allow_comments": False, "accepted_assets": "USDT,TON,BTC,ETH,LTC,TRX",
     }  # fmt: skip
-    assert (made.external_id, made.url, made.amount, made.expires_at) == (
-        "5",
-        "https://t.me/5",
-        19900,
-        bought.expires_at,
-    )
+    assert invoice == NewInvoice("cryptopay", "5", "https://t.me/5", "RUB", 19900, SINCE)
+
+
+async def test_a_price_in_a_coin_is_asked_in_that_coin() -> None:
+    """No other coin is accepted for it, and all its places are written; `swap_to` is sent only where it is set."""
+    pay, http = cryptopay(made, swap_to="USDT")
+
+    invoice = await pay.create_invoice(invoice_order(amount=1_500_000_000, currency="TON"))
+
+    asked = http.calls[0].asked
+    assert (asked["currency_type"], asked["asset"], asked["amount"]) == ("crypto", "TON", "1.500000000")
+    assert asked["swap_to"] == "USDT"
+    assert not {"fiat", "accepted_assets"} & set(asked)
+    assert (invoice.amount, invoice.currency) == (1_500_000_000, "TON")
+
+
+def test_every_fiat_of_crypto_pay_is_money_here() -> None:
+    """A price in any of them can be booked, in hundredths; and no coin is taken for one."""
+    assert {EXPONENTS[currency] for currency in FIATS} == {2}
+    assert not FIATS & {"USDT", "USDC", "TRX", "BTC", "LTC", "TON", "SOL", "ETH", "BNB"}
 
 
 @pytest.mark.parametrize(
@@ -231,12 +215,11 @@ async def test_an_invoice_is_priced_in_the_shops_currency(shop: ShopWorld) -> No
         (200, {"ok": True, "result": {}}, PaymentUnavailable, "no invoice_id"),
     ],
 )
-async def test_errors_have_names(shop: ShopWorld, status: int, body: Any, error: type, detail: str) -> None:
+async def test_errors_have_names(status: int, body: Any, error: type, detail: str) -> None:
     """Each refusal and each unusable answer by its type; none carries the token."""
-    bought = await shop.buy(await shop.customer())
-    pay, _ = client(lambda *_: (status, body))
+    pay, _ = cryptopay(lambda *_: (status, body))
     with pytest.raises(error, match=detail) as caught:
-        await pay.create_invoice(bought, description="")
+        await pay.create_invoice(invoice_order())
     assert type(caught.value) is error
     assert TOKEN not in str(caught.value)
 
@@ -244,7 +227,7 @@ async def test_errors_have_names(shop: ShopWorld, status: int, body: Any, error:
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("", 5.0), ("soon", 5.0), ("999999", 300.0)])
 async def test_too_often_says_for_how_long(header: str, seconds: float) -> None:
     """429 tells when to ask again, within reason."""
-    pay, _ = client(lambda *_: (429, b""), **({"retry-after": header} if header else {}))
+    pay, _ = cryptopay(lambda *_: (429, b""), {"retry-after": header} if header else {})
     with pytest.raises(PaymentBusy) as caught:
         await pay.get_me()
     assert caught.value.retry_after == seconds
@@ -256,12 +239,12 @@ async def test_a_transport_error_is_a_payment_error() -> None:
     def fail(*_: object) -> tuple[int, Any]:
         raise HttpTimeout("cryptopay", "getMe", "no whole answer within 10 s")
 
-    pay, _ = client(fail)
+    pay, _ = cryptopay(fail)
     with pytest.raises(PaymentUnavailable, match="no whole answer"):
         await pay.get_me()
     with pytest.raises(ValueError, match="at most 1000"):
-        await pay.get_invoices(["1"] * 1001)
-    assert await pay.get_invoices([]) == []
+        await pay.invoice_states(["1"] * 1001)
+    assert await pay.invoice_states([]) == []
 
 
 @define
@@ -288,7 +271,7 @@ class Desk:
 async def test_the_watcher_settles_what_was_paid_in_one_call(shop: ShopWorld) -> None:
     """Many invoices, one question: paid ones are settled, expired ones forgotten, open ones asked about again."""
     desk = Desk()
-    pay, http = client(desk)
+    pay, http = cryptopay(desk)
     people = [await shop.customer() for _ in range(4)]
     for one in people:
         await invoice_for(shop.db, pay, await shop.buy(one), description="")
@@ -301,7 +284,7 @@ async def test_the_watcher_settles_what_was_paid_in_one_call(shop: ShopWorld) ->
 
     assert report == CheckReport(checked=4, paid=2, expired=1)
     assert woken == [Outcome.SETTLED, Outcome.SETTLED]
-    assert [operation for operation, _, _ in http.calls] == ["getInvoices"]
+    assert [call.operation for call in http.calls] == ["getInvoices"]
     assert [len(await shop.subscriptions(one)) for one in people] == [1, 1, 0, 0]
     assert await check_invoices(shop.db, pay) == CheckReport(1, 0, 0)
 
@@ -309,7 +292,7 @@ async def test_the_watcher_settles_what_was_paid_in_one_call(shop: ShopWorld) ->
 async def test_the_watcher_starts_with_the_longest_unchecked(shop: ShopWorld) -> None:
     """With more invoices than a call takes, every one gets its turn."""
     desk = Desk()
-    pay, http = client(desk)
+    pay, http = cryptopay(desk)
     for _ in range(5):
         await invoice_for(shop.db, pay, await shop.buy(await shop.customer()), description="")
     http.calls.clear()
@@ -317,7 +300,7 @@ async def test_the_watcher_starts_with_the_longest_unchecked(shop: ShopWorld) ->
     for _ in range(3):
         await check_invoices(shop.db, pay, 2)
 
-    asked = [set(call[1]["invoice_ids"].split(",")) for call in http.calls]
+    asked = [set(call.asked["invoice_ids"].split(",")) for call in http.calls]
     assert asked[0] == {"1", "2"}
     assert asked[1] == {"3", "4"}
     assert "5" in asked[2]
@@ -325,12 +308,12 @@ async def test_the_watcher_starts_with_the_longest_unchecked(shop: ShopWorld) ->
 
 async def test_the_watcher_asks_nothing_when_there_is_nothing(shop: ShopWorld) -> None:
     """No open invoice, no call; and a provider that is down is an error that loses no invoice."""
-    pay, http = client(Desk())
+    pay, http = cryptopay(Desk())
     assert await check_invoices(shop.db, pay) == CheckReport(0, 0, 0)
     assert http.calls == []
 
     await invoice_for(shop.db, pay, await shop.buy(await shop.customer()), description="")
-    down, _ = client(lambda *_: (502, b""))
+    down, _ = cryptopay(lambda *_: (502, b""))
     with pytest.raises(PaymentError):
         await check_invoices(shop.db, down)
     assert (await check_invoices(shop.db, pay)).checked == 1
@@ -339,7 +322,7 @@ async def test_the_watcher_asks_nothing_when_there_is_nothing(shop: ShopWorld) -
 async def test_an_invoice_gone_at_the_provider_is_forgotten_when_it_is_long_over(shop: ShopWorld) -> None:
     """Missing means nothing while it could still be paid; and one unreadable answer spoils no other."""
     desk = Desk()
-    pay, _ = client(desk)
+    pay, _ = cryptopay(desk)
     one, two = await shop.customer(), await shop.customer()
     await invoice_for(shop.db, pay, await shop.buy(one), description="")
     await invoice_for(shop.db, pay, await shop.buy(two), description="")
@@ -355,7 +338,7 @@ async def test_an_invoice_gone_at_the_provider_is_forgotten_when_it_is_long_over
 
 async def test_a_second_tap_shows_the_same_invoice(shop: ShopWorld) -> None:
     """The open invoice of a purchase is reused; the provider is asked once."""
-    pay, http = client(Desk())
+    pay, http = cryptopay(Desk())
     one = await shop.customer()
     first = await invoice_for(shop.db, pay, await shop.buy(one), description="")
 

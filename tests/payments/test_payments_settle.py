@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shop_world import ShopWorld
 
 from vpnd.payments import cryptopay, stars
-from vpnd.payments.cryptopay import InvoiceState
+from vpnd.payments.base import InvoiceState
 from vpnd.payments.settle import settle_charge
 from vpnd.payments.watcher import check_invoices
 from vpnd.shop import ledger
@@ -23,10 +23,12 @@ from vpnd.shop.settlement import Charge, Outcome, SettlementResult
 class PaidDesk:
     """Crypto Pay's answer to the watcher: this invoice is paid."""
 
+    name = "cryptopay"
+
     def __init__(self, charge: Charge) -> None:
         self._charge = charge
 
-    async def get_invoices(self, external_ids: list[str]) -> list[InvoiceState]:
+    async def invoice_states(self, external_ids: list[str]) -> list[InvoiceState]:
         return [InvoiceState(one, "paid", self._charge) for one in external_ids]
 
 

@@ -8,12 +8,11 @@ import pytest
 import trio
 from shop_world import ShopWorld, hold, wait_for_lock
 
+from vpnd.shop.opening import OfferUnavailable, open_purchase
 from vpnd.shop.purchases import (
-    OfferUnavailable,
     attach_invoice,
     cancel_purchase,
     expire_purchases,
-    open_purchase,
     overdue_purchases,
     purchase_of,
 )
@@ -58,7 +57,7 @@ async def test_two_taps_at_once_open_one_purchase(shop: ShopWorld) -> None:
     offer_id = shop.offer().offer_id
 
     async def tap(tx, key: str) -> None:
-        opened.append(await open_purchase(tx, customer_id=one.id, offer_id=offer_id, method="cryptopay",
+        opened.append(await open_purchase(tx, customer_id=one.id, offer_id=offer_id, terms=shop.terms("cryptopay"),
                                           request_key=key, shop_currency="RUB"))  # fmt: skip
 
     async with trio.open_nursery() as nursery:

@@ -8,7 +8,6 @@ from shop_world import ShopWorld
 
 from vpnd.shop.purchases import attach_invoice
 from vpnd.shop.status import (
-    awaiting_activation,
     invoices_to_check,
     mark_invoices_expired,
     overview,
@@ -50,17 +49,6 @@ async def test_a_link_leads_to_its_subscription(shop: ShopWorld) -> None:
     assert late is not None
     assert (late.status, late.active) == ("active", False)
     assert await subscription_page(shop.db, "x") is None
-
-
-async def test_who_waits_for_a_node_is_found(shop: ShopWorld) -> None:
-    """On for longer than asked and acknowledged by no node."""
-    mine = (await shop.grant(await shop.customer())).subscription
-    assert await awaiting_activation(shop.db, timedelta(minutes=1), 10) == []
-
-    await shop.advance(timedelta(minutes=2))
-
-    (found,) = await awaiting_activation(shop.db, timedelta(minutes=1), 10)
-    assert found.subscription_id == mine.id
 
 
 async def test_invoices_are_asked_about_in_turn(shop: ShopWorld) -> None:

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 import trio
-from node_world import INBOUND, FakeNode, fake_node, newer, shop_holds, stranger, until
+from node_world import INBOUND, FakeNode, fake_node, newer, shop_holds, stranger, time_passes, until
 from shop_world import ShopWorld
 
 from vpnd.runtime import metrics
 from vpnd.runtime.journal import Entry, capture
-from vpnd.shop import access_log
+from vpnd.shop import access_log, node_stops
 from vpnd.shop.nodes import known_nodes
 from vpnd.shop.subscriptions import Subscription, expire_due
-from vpnd.workers import node_compare, node_follower
+from vpnd.workers import node_compare, node_follower, node_hands
 from vpnd.workers.node_follower import NodeFollower
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Greetings and retries follow each other quickly; the hourly comparison does not come."""
+    """Greetings and retries follow each other quickly."""
     monkeypatch.setattr(node_follower, "GREET_EVERY", 0.05)
     monkeypatch.setattr(node_follower, "RETRY_FIRST", 0.001)
     monkeypatch.setattr(node_follower, "RETRY_CAP", 0.01)
@@ -113,6 +113,7 @@ async def test_a_long_log_comes_in_pages(
     head = await access_log.head(shop.db)
     await node.holds(head.epoch, 0, [])
     monkeypatch.setattr(node_follower, "PAGE", 2)
+    monkeypatch.setattr(node_follower, "GREET_EVERY", 3600.0)  # a greeting from the place 0 would be compared
     async with following(shop, node) as follower:
         await until(lambda: acknowledged(shop))
         before = node.count("/v1/changes")
@@ -212,7 +213,7 @@ async def test_a_node_ahead_of_the_log_means_a_restore(shop: ShopWorld, node: Fa
 
     head = await access_log.head(shop.db)
     assert head.epoch != old.epoch
-    assert [line.event for line in lines if line.level == "error"] == ["node.ahead"]
+    assert [line.event for line in lines if line.level == "error"] == ["node.ahead", "node.stopped"]
     assert reasons(lines) == ["ahead"]
 
 
@@ -251,35 +252,37 @@ async def test_a_stranger_is_removed_at_second_sight_only(shop: ShopWorld, node:
     await node.holds(head.epoch, 0, [stranger("x1")])
     compare = node_compare.compare
 
-    first = await compare(shop.db, node.client, "oslo")
+    first = await compare(shop.db, node.client, removals=9)
     assert (first.suspects, first.removed) == (1, 0)
     await until(lambda: _greeted(shop, node))
-    await compare(shop.db, node.client, "oslo")
-    soon = await compare(shop.db, node.client, "oslo")
+    await compare(shop.db, node.client, removals=9)
+    soon = await compare(shop.db, node.client, removals=9)
     assert (soon.suspects, soon.removed) == (1, 0)
     assert "x1" in await node.active()
 
-    await _time_passes(shop)
-    late = await compare(shop.db, node.client, "oslo")
+    await time_passes(shop)
+    late = await compare(shop.db, node.client, removals=9)
 
     assert (late.suspects, late.removed) == (0, 1)
     assert "x1" not in await node.active()
-    assert (await compare(shop.db, node.client, "oslo")).suspects == 0
+    assert (await compare(shop.db, node.client, removals=9)).suspects == 0
 
 
 async def test_too_many_strangers_are_no_strangers(shop: ShopWorld, node: FakeNode) -> None:
-    """A database that knows none of a node's customers is the wrong one: nobody is turned off, and it is told."""
-    crowd = [stranger(f"x{number}") for number in range(node_compare.STRANGERS_FEW + 1)]
+    """A database that knows none of a node's customers is the wrong one: nobody is turned off, and it is told once."""
+    crowd = [stranger(f"x{number}") for number in range(node_stops.FEW + 1)]
+    await sell(shop)
     await node.holds("elsewhere", 5, crowd)
     await until(lambda: _greeted(shop, node))
     with capture() as lines:
         for _ in range(3):
-            result = await node_compare.compare(shop.db, node.client, "oslo")
-            await _time_passes(shop)
+            result = await node_compare.compare(shop.db, node.client, adopt=True, removals=100)
+            await time_passes(shop)
 
-    assert (result.foreign, result.removed) == (True, 0)
-    assert len(await node.active()) == len(crowd)
-    assert [line.event for line in lines if line.level == "error"] == ["node.foreign"] * 3
+    assert result.stop is not None
+    assert (result.stop.reason, result.removed) == ("strangers", 0)
+    assert len(await node.active()) == len(crowd) + 1
+    assert [line.event for line in lines if line.level == "error"] == ["node.stopped"]
 
 
 async def test_no_answer_concludes_nothing(shop: ShopWorld, node: FakeNode) -> None:
@@ -293,7 +296,7 @@ async def test_no_answer_concludes_nothing(shop: ShopWorld, node: FakeNode) -> N
         for _ in range(2):
             node.fail(path, "away")
             with pytest.raises(node_follower.NodeError):
-                await node_compare.compare(shop.db, node.client, "oslo")
+                await node_compare.compare(shop.db, node.client, removals=9, adopt=True)
 
     assert await node.held() == before
     assert await shop.db.fetchval("test", "select suspects::text from nodes where name = 'oslo'") == "{}"
@@ -303,7 +306,7 @@ async def test_a_comparison_that_broke_off_is_done_again(
     shop: ShopWorld, node: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node that was left in the midst of one is not simply followed: strangers on it would stay for ever."""
-    monkeypatch.setattr(node_compare, "SEND_BATCH", 1)
+    monkeypatch.setattr(node_hands, "SEND_BATCH", 1)
     for _ in range(3):
         await sell(shop)
     await node.holds("elsewhere", 5, [stranger("x1")])
@@ -361,25 +364,6 @@ async def test_a_busy_log_does_not_keep_from_greeting(shop: ShopWorld, node: Fak
             nursery.cancel_scope.cancel()
 
 
-async def test_a_node_that_is_followed_well_is_compared_now_and_then(
-    shop: ShopWorld, node: FakeNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What drifted though nobody knows how is found and mended by the clock."""
-    monkeypatch.setattr(node_follower, "PROVE_EVERY", 0.05)
-    with capture() as lines:
-        async with following(shop, node) as follower:
-            mine = await sell(shop, follower)
-            await until(lambda: in_step(shop, node))
-            connection = node.state._connection
-            await node.state._run(
-                lambda: connection.executescript("delete from credentials; delete from buckets;")
-            )
-            await until(lambda: in_step(shop, node))
-
-    assert await node.active() == {mine.name}
-    assert "clock" in reasons(lines)
-
-
 async def test_a_cancelled_follower_leaves_at_once(shop: ShopWorld, node: FakeNode) -> None:
     """Also while it waits for a node that does not answer."""
     node.fail("/v1/status", *["away"] * 100_000)
@@ -400,10 +384,3 @@ async def _greeted(shop: ShopWorld, node: FakeNode) -> bool:
     follower = NodeFollower(shop.db, node.client)
     await follower._greet()
     return True
-
-
-async def _time_passes(shop: ShopWorld) -> None:
-    await shop.execute(
-        "update nodes set suspects = (select coalesce(jsonb_object_agg(key, value::bigint - 3600), '{}')"
-        " from jsonb_each_text(suspects))"
-    )

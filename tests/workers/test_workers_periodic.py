@@ -11,15 +11,15 @@ import trio
 from shop_world import ShopWorld, hold
 
 from vpnd.config import WorkerSettings
-from vpnd.payments.base import PaymentUnavailable
-from vpnd.payments.cryptopay import InvoiceState, parse_webhook
+from vpnd.payments.base import InvoiceState, PaymentUnavailable
+from vpnd.payments.cryptopay import parse_webhook
 from vpnd.runtime.journal import capture
 from vpnd.runtime.worker import WorkerRunner, configured
 from vpnd.shop import access_log
 from vpnd.shop.purchases import Purchase, attach_invoice
 from vpnd.shop.settlement import Charge, Outcome, SettlementResult
 from vpnd.shop.subscriptions import grant
-from vpnd.workers import periodic
+from vpnd.workers import money, periodic
 
 
 class Woken:
@@ -97,9 +97,9 @@ async def test_purchases_are_closed_when_their_price_is_over(shop: ShopWorld) ->
 
 
 async def test_the_activation_never_gives_up(shop: ShopWorld) -> None:
-    """Whoever paid and is on no node is sent again, and told in each round, for as long as it takes."""
-    woken = Woken()
-    runner = WorkerRunner(periodic.activation(shop.db, wake=woken))
+    """Whoever paid and is on no node is sent again, and told in each round; then the admins are told, and it is tried on."""
+    woken, alerted = Woken(), Woken()
+    runner = WorkerRunner(periodic.activation(shop.db, wake=woken, alert=alerted))
     await shop.grant(await shop.customer())
     await _numbered_and_acknowledged(shop)
     await shop.execute("update subscriptions set activated_at = null")
@@ -108,16 +108,22 @@ async def test_the_activation_never_gives_up(shop: ShopWorld) -> None:
         await runner.run_once()  # not due before a minute has passed
         assert (woken.count, await _log_rows(shop)) == (0, 1)
         await shop.advance(timedelta(minutes=2))
-        for round_number in range(1, 4):
+        for round_number in range(1, 8):
             await runner.run_once()
             assert (woken.count, await _log_rows(shop)) == (round_number, round_number + 1)
-            await runner.run_once()  # a row that waits for its number is enough
+            await runner.run_once()  # once a round
             assert (woken.count, await _log_rows(shop)) == (round_number, round_number + 1)
+            await _next_round(shop)
+            assert alerted.count == (round_number >= 5)
             await _numbered_and_acknowledged(shop)
             await shop.execute("update subscriptions set activated_at = null")
 
-    told = [line.fields["again"] for line in lines if line.event == "activation.late"]
-    assert told == [True, False] * 3
+    told = [line.fields["attempt"] for line in lines if line.event == "activation.late"]
+    assert told == [1, 2, 3, 4, 5, 6, 7]
+    (alert,) = await shop.outbox("activation_late:")
+    assert alert["kind"] == "admin_alert"
+    assert alert["payload"]["template"] == "activation_late"
+    assert (alert["payload"]["args"]["attempts"], alert["payload"]["args"]["others"]) == (5, 0)
 
 
 async def test_a_node_that_is_away_does_not_make_the_log_grow(shop: ShopWorld) -> None:
@@ -130,10 +136,63 @@ async def test_a_node_that_is_away_does_not_make_the_log_grow(shop: ShopWorld) -
     with capture() as lines:
         await runner.run_once()
         await shop.execute("insert into nodes (name) values ('oslo')")
+        await _next_round(shop)
         await runner.run_once()
 
     assert (woken.count, await _log_rows(shop)) == (0, 1)
     assert [line.event for line in lines if line.level == "warning"] == ["activation.late"] * 2
+
+
+async def test_it_slows_down_after_the_alarm_and_a_new_term_is_counted_anew(shop: ShopWorld) -> None:
+    """10, 20, 30 minutes, and 30 for ever; a renewal after an expiry waits for its own first try."""
+    runner = WorkerRunner(periodic.activation(shop.db, wake=lambda: None))
+    customer = await shop.customer()
+    await shop.grant(customer)
+    await shop.advance(timedelta(minutes=2))
+    waits: list[int] = []
+    for _ in range(9):
+        await runner.run_once()
+        waits.append(
+            await shop.db.fetchval(
+                "test",
+                "select round(extract(epoch from next_at - clock_timestamp()) / 60)::integer from late_activations",
+            )
+        )
+        await _next_round(shop)
+    assert waits == [4, 4, 4, 4, 10, 20, 30, 30, 30]
+    await shop.execute("update subscriptions set status = 'expired', expires_at = vpnd_now()")
+    await runner.run_once()
+    await shop.grant(customer)
+    await shop.advance(timedelta(minutes=2))
+    await runner.run_once()
+
+    row = await shop.db.fetchrow("test", "select attempts, alerted_at from late_activations")
+    assert dict(row.items()) == {"attempts": 1, "alerted_at": None}
+
+
+async def test_a_thousand_that_wait_are_one_alert_an_hour(shop: ShopWorld) -> None:
+    """The admins hear of the outage and of its size, not of each customer; who comes later is in a later alert."""
+    runner = WorkerRunner(periodic.activation(shop.db, wake=lambda: None))
+    for _ in range(5):
+        await shop.grant(await shop.customer())
+    await shop.advance(timedelta(minutes=2))
+    for _ in range(6):
+        await runner.run_once()
+        await _next_round(shop)
+    (alert,) = await shop.outbox("activation_late:")
+    assert alert["payload"]["args"]["others"] == 0  # the first that reached its fifth try
+    await shop.execute("update outbox set key = 'activation_late:an hour ago'")
+    await runner.run_once()
+
+    _, later = await shop.outbox("activation_late:")
+    assert later["payload"]["args"]["others"] == 3
+    assert (
+        await shop.db.fetchval("test", "select count(*) from late_activations where alerted_at is null") == 0
+    )
+
+
+async def _next_round(shop: ShopWorld) -> None:
+    await shop.execute("update late_activations set next_at = clock_timestamp()")
 
 
 class Desk:
@@ -146,7 +205,7 @@ class Desk:
         self._away = away
         self.asked: list[Sequence[str]] = []
 
-    async def get_invoices(self, external_ids: Sequence[str]) -> list[InvoiceState]:
+    async def invoice_states(self, external_ids: Sequence[str]) -> list[InvoiceState]:
         await trio.lowlevel.checkpoint()
         self.asked.append(external_ids)
         if self._away:
@@ -185,7 +244,7 @@ async def test_the_payment_watcher_asks_once_a_round(shop: ShopWorld) -> None:
     purchases = [await invoiced(shop, number) for number in (1, 2, 3)]
     desk = Desk(payment_of(2, purchases[1]))
     told: list[SettlementResult] = []
-    runner = WorkerRunner(periodic.payment_watcher(shop.db, desk, on_commit=(told.append,)))  # type: ignore[arg-type]  # stands for a client
+    runner = WorkerRunner(money.payment_watcher(shop.db, desk, on_commit=(told.append,)))  # type: ignore[arg-type]  # stands for a client
 
     assert await runner.run_once() == "ok"
     assert [sorted(asked) for asked in desk.asked] == [["1", "2", "3"]]
@@ -200,7 +259,7 @@ async def test_the_watchers_batch_is_the_operators(shop: ShopWorld) -> None:
     for number in (1, 2, 3):
         await invoiced(shop, number)
     desk = Desk()
-    spec = configured(periodic.payment_watcher(shop.db, desk, on_commit=()), WorkerSettings(batch=2))  # type: ignore[arg-type]  # stands for a client
+    spec = configured(money.payment_watcher(shop.db, desk, on_commit=()), WorkerSettings(batch=2))  # type: ignore[arg-type]  # stands for a client
     runner = WorkerRunner(spec)
     for _ in range(3):
         await runner.run_once()
@@ -213,7 +272,7 @@ async def test_a_provider_that_is_away_is_no_item_at_fault(shop: ShopWorld) -> N
     """The iteration has failed, comes again after a back-off, and no invoice is given up."""
     await invoiced(shop, 1)
     desk = Desk(away=True)
-    runner = WorkerRunner(periodic.payment_watcher(shop.db, desk, on_commit=()))  # type: ignore[arg-type]  # stands for a client
+    runner = WorkerRunner(money.payment_watcher(shop.db, desk, on_commit=()))  # type: ignore[arg-type]  # stands for a client
     with capture() as lines:
         assert await runner.run_once() == "failed"
 
@@ -230,7 +289,7 @@ async def test_every_worker_is_bounded(shop: ShopWorld, name: str) -> None:
             periodic.expiry(shop.db, wake=()),
             periodic.purchase_expiry(shop.db),
             periodic.activation(shop.db, wake=lambda: None),
-            periodic.payment_watcher(shop.db, Desk(), on_commit=()),  # type: ignore[arg-type]  # stands for a client
+            money.payment_watcher(shop.db, Desk(), on_commit=()),  # type: ignore[arg-type]  # stands for a client
         )
     }
 

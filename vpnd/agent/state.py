@@ -159,6 +159,8 @@ class State:
         self._limiter = limiter
         #: Pushes committed since the agent started.
         self.revision = 0
+        #: How many are on, and the connection's count of changes for which that is true.
+        self._counted = (-1, 0)
 
     async def apply(self, push: Push) -> Applied:
         """Take over what is newer in `push`, durably, and move the watermark.
@@ -246,13 +248,21 @@ class State:
 
     def _watermark(self) -> Watermark:
         epoch, seq = self._connection.execute("select epoch, seq from meta").fetchone()
-        # The partial index on active rows is the smallest thing that can be counted.
-        (active,) = self._connection.execute(
-            "select count(*) from credentials indexed by credentials_key where active"
-        ).fetchone()
-        return Watermark(epoch, seq, active)
+        return Watermark(epoch, seq, self._active())
+
+    def _active(self) -> int:
+        """Count what is on; of a million that takes seconds on a slow disk, so it is counted once and then kept up to date."""
+        counted_at, active = self._counted
+        if counted_at != self._connection.total_changes:
+            # The partial index on active rows is the smallest thing that can be counted.
+            (active,) = self._connection.execute(
+                "select count(*) from credentials indexed by credentials_key where active"
+            ).fetchone()
+            self._counted = (self._connection.total_changes, active)
+        return active
 
     def _apply(self, push: Push) -> Applied:
+        active = self._active()
         with self._transaction():
             epoch, seq, era = self._connection.execute("select epoch, seq, era from meta").fetchone()
             if epoch == push.epoch:
@@ -276,11 +286,13 @@ class State:
         for credential in fresh:
             old = before[credential.name][0] if credential.name in before else None
             was_on = old is not None and old.active
+            active += credential.active - was_on
             moved = old is not None and old.uuid != credential.uuid
             if was_on != credential.active or (was_on and moved):
                 changed.append(credential.name)
                 if was_on:
                     cut.add(credential.name)
+        self._counted = (self._connection.total_changes, active)
         return Applied(
             changed=tuple(changed),
             cut=frozenset(cut),

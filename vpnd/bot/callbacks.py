@@ -1,29 +1,27 @@
-"""What a button carries: at most 64 bytes, versioned, one letter for the action and its arguments after it.
+"""What a button means; how it is carried is said in `vpnd.bot.button_data`.
 
-`1p.basic.0` reads: format 1, action `p` (periods of a plan), plan `basic`, renewing nothing. A number is written
-in base 36. What a button says is a wish, never a proof: whoever handles it checks that the thing named
-belongs to the one who pressed. Data of another version, or that cannot be read, decodes to None, and the customer is
-told kindly that the button is an old one.
+What a button says is a wish, never a proof: whoever handles it checks that the thing named belongs to the one who
+pressed. Data of another version, or that cannot be read, decodes to None, and the customer is told kindly that the button
+is an old one.
 """
 
-import re
-from collections.abc import Callable
 from typing import Final
 
 import attrs
 
-VERSION: Final = "1"
-MAX_BYTES: Final = 64  # Telegram's limit of callback_data
-_SEPARATOR: Final = "."
-_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
-_NUMBER: Final = re.compile(r"0|[1-9a-z][0-9a-z]{0,12}")
-_WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_MAX_NUMBER: Final = 2**63 - 1  # what a bigint key can hold
+from vpnd.bot import admin_callbacks as admins
+from vpnd.bot import button_data
+from vpnd.bot.button_data import MAX_BYTES, Action
 
-
-@attrs.frozen
-class Action:
-    """A button's meaning. Subclasses hold only `int` (keys, never negative) and `str` (lower-case words)."""
+__all__ = [
+    "MAX_BYTES",
+    "Action", "Balance", "ChangeNow", "ChangePlan", "ChangeTo", "Complete", "ForgetPromo", "Help", "HelpFor",
+    "History", "Home", "Invite", "InvoiceAgain", "Languages", "Methods", "MoreMethods", "MorePay",
+    "MorePeriods", "Notifications", "OneSubscription", "Paid", "Pay", "PayFromBalance", "Periods", "Plans",
+    "Promo", "QrCode", "QuietFrom", "QuietTo", "Renewal", "SetLanguage", "SetQuiet", "SetTimeZone",
+    "StartTrial", "StopStars", "StopStarsNow", "Subscriptions", "TimeZones", "TopUp", "TopUpAmount",
+    "TopUpOther", "TopUpPay", "Trial", "decode", "encode",
+]  # fmt: skip
 
 
 @attrs.frozen
@@ -59,6 +57,42 @@ class Pay(Action):
     method: str
     offer: int
     renews: int = 0
+
+
+@attrs.frozen
+class MorePeriods(Action):
+    """The periods of one plan, for one more subscription beside those there are."""
+
+    plan: str
+
+
+@attrs.frozen
+class MoreMethods(Action):
+    """The ways to pay for one more subscription."""
+
+    offer: int
+
+
+@attrs.frozen
+class MorePay(Action):
+    """Pay for one more subscription by a method."""
+
+    method: str
+    offer: int
+
+
+@attrs.frozen
+class PayFromBalance(Action):
+    """Yes: pay this purchase from the balance."""
+
+    purchase: str
+
+
+@attrs.frozen
+class Complete(Action):
+    """Pay what is still missing of a purchase."""
+
+    purchase: str
 
 
 @attrs.frozen
@@ -123,6 +157,146 @@ class Invite(Action):
     """The customer's referral link."""
 
 
+@attrs.frozen
+class Balance(Action):
+    """What lies on the balance."""
+
+
+@attrs.frozen
+class History(Action):
+    """A page of what came to the balance and left it; `before` is the last entry of the page before, or 0."""
+
+    before: int = 0
+
+
+@attrs.frozen
+class TopUp(Action):
+    """The choice of an amount to fill the balance by."""
+
+
+@attrs.frozen
+class TopUpOther(Action):
+    """An amount that the customer is going to write."""
+
+
+@attrs.frozen
+class TopUpAmount(Action):
+    """The ways to fill the balance by an amount, in minor units of the shop's currency."""
+
+    amount: int
+
+
+@attrs.frozen
+class TopUpPay(Action):
+    """Fill the balance by an amount, paid by a method."""
+
+    method: str
+    amount: int
+
+
+@attrs.frozen
+class Promo(Action):
+    """A promo code that the customer is going to write."""
+
+
+@attrs.frozen
+class ForgetPromo(Action):
+    """Take the code back that waits for the next purchase."""
+
+
+@attrs.frozen
+class Renewal(Action):
+    """Renew a subscription from the balance by itself (`on` is 1), or do not (0)."""
+
+    subscription: int
+    on: int
+
+
+@attrs.frozen
+class StopStars(Action):
+    """The question whether Telegram is to charge a subscription no more."""
+
+    subscription: int
+
+
+@attrs.frozen
+class StopStarsNow(Action):
+    """Yes: Telegram is to charge it no more."""
+
+    subscription: int
+
+
+@attrs.frozen
+class ChangePlan(Action):
+    """The other plans that a subscription can be changed to."""
+
+    subscription: int
+
+
+@attrs.frozen
+class ChangeTo(Action):
+    """What changing to a plan would come to."""
+
+    subscription: int
+    plan: str
+
+
+@attrs.frozen
+class ChangeNow(Action):
+    """Yes: change to this plan, at the rate that was shown (new seconds for a million old ones)."""
+
+    subscription: int
+    plan: str
+    rate: int
+
+
+@attrs.frozen
+class Trial(Action):
+    """What the trial is, and whether to begin it."""
+
+
+@attrs.frozen
+class StartTrial(Action):
+    """Yes: begin it."""
+
+
+@attrs.frozen
+class Notifications(Action):
+    """When reminders may come."""
+
+
+@attrs.frozen
+class TimeZones(Action):
+    """A page of the clocks to choose from, counted from 1; 0 is the one with the customer's own."""
+
+    page: int = 0
+
+
+@attrs.frozen
+class SetTimeZone(Action):
+    """His clock is so many minutes ahead of UTC−12."""
+
+    minutes: int
+
+
+@attrs.frozen
+class QuietFrom(Action):
+    """The choice of the hour that the quiet ones begin at."""
+
+
+@attrs.frozen
+class QuietTo(Action):
+    """The choice of the hour that they end at."""
+
+
+@attrs.frozen
+class SetQuiet(Action):
+    """Send no reminders from one minute of the day to another; equal: at any time."""
+
+    start: int
+    end: int
+
+
 _LETTERS: Final[dict[str, type[Action]]] = {
     "h": Home,
     "b": Plans,
@@ -139,33 +313,45 @@ _LETTERS: Final[dict[str, type[Action]]] = {
     "l": Languages,
     "g": SetLanguage,
     "r": Invite,
+    "np": MorePeriods,
+    "nm": MoreMethods,
+    "ny": MorePay,
+    "v": PayFromBalance,
+    "n": Complete,
+    "a": Balance,
+    "t": History,
+    "u": TopUp,
+    "e": TopUpOther,
+    "k": TopUpAmount,
+    "x": TopUpPay,
+    "c": Promo,
+    "cf": ForgetPromo,
+    "j": Renewal,
+    "js": StopStars,
+    "jn": StopStarsNow,
+    "cp": ChangePlan,
+    "ct": ChangeTo,
+    "cn": ChangeNow,
+    "zt": Trial,
+    "zs": StartTrial,
+    "nt": Notifications,
+    "tz": TimeZones,
+    "ts": SetTimeZone,
+    "qf": QuietFrom,
+    "qt": QuietTo,
+    "qs": SetQuiet,
+    "ra": admins.RefundAsk,
+    "rn": admins.RefundNow,
+    "rb": admins.RefundAllAsk,
+    "rd": admins.RefundAllNow,
+    "as": admins.Status,
+    "aw": admins.Switches,
+    "ap": admins.PauseAsk,
+    "an": admins.PauseNow,
+    "ar": admins.Resume,
+    "ab": admins.BannerOff,
 }
 _LETTER_OF: Final = {kind: letter for letter, kind in _LETTERS.items()}
-
-
-def _write_number(value: int) -> str:
-    if not 0 <= value <= _MAX_NUMBER:
-        raise ValueError(f"{value} is no key")
-    digits = ""
-    while True:
-        value, rest = divmod(value, 36)
-        digits = _DIGITS[rest] + digits
-        if not value:
-            return digits
-
-
-def _read_number(text: str) -> int | None:
-    if not _NUMBER.fullmatch(text):
-        return None
-    value = int(text, 36)
-    return value if value <= _MAX_NUMBER else None
-
-
-def _read_word(text: str) -> str | None:
-    return text if _WORD.fullmatch(text) else None
-
-
-_READERS: Final[dict[type, Callable[[str], int | str | None]]] = {int: _read_number, str: _read_word}
 
 
 def encode(action: Action) -> str:
@@ -174,29 +360,9 @@ def encode(action: Action) -> str:
     Raises:
         ValueError: an argument that cannot be carried (a negative number, a word with strange letters).
     """
-    parts = [VERSION + _LETTER_OF[type(action)]]
-    for value in attrs.astuple(action):
-        if isinstance(value, str):
-            if not _WORD.fullmatch(value):
-                raise ValueError(f"{value!r} is no word that a button can carry")
-            parts.append(value)
-        else:
-            parts.append(_write_number(value))
-    return _SEPARATOR.join(parts)
+    return button_data.write(_LETTER_OF[type(action)], action)
 
 
 def decode(data: str | None) -> Action | None:
     """The action of a button's data; None for an older format or anything else that cannot be read."""
-    if not data or len(data.encode(errors="replace")) > MAX_BYTES or not data.startswith(VERSION):
-        return None
-    head, *texts = data.split(_SEPARATOR)
-    kind = _LETTERS.get(head[len(VERSION) :])
-    if kind is None:
-        return None
-    fields = attrs.fields(kind)
-    if len(fields) != len(texts):
-        return None
-    values = [_READERS[field.type or str](text) for field, text in zip(fields, texts, strict=True)]
-    if any(value is None for value in values):
-        return None
-    return kind(*values)
+    return button_data.read(data, _LETTERS)

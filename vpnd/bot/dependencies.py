@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import time
+from typing import Any
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from vpnd.bot.qr import QrDrawer
 from vpnd.bot.texts import Texts
+from vpnd.config import QuietHours
 from vpnd.database.coalesce import Loader
 from vpnd.database.database import Database
-from vpnd.payments.cryptopay import CryptoPay
-from vpnd.shop.customers import CUSTOMER_BY_TELEGRAM_ID_ANY
-from vpnd.shop.purchases import Method
+from vpnd.payments.base import Provider
+from vpnd.payments.terms import TopUps
+from vpnd.shop.dialogs import CUSTOMER_WITH_EXPECTATION_ANY
+from vpnd.shop.pricing import Method, Terms
 from vpnd.shop.settlement import SettlementResult
+from vpnd.shop.switches import Switchboard
+from vpnd.shop.trial import TrialTerms
 from vpnd.telegram.sender import Sender
 
 
 def customer_loader(db: Database) -> Loader:
-    """The coalescing reader of customers by Telegram id."""
-    return Loader(db, "bot.customers", CUSTOMER_BY_TELEGRAM_ID_ANY, "telegram_id")
+    """The coalescing reader of customers by Telegram id, with what is expected of them."""
+    return Loader(db, "bot.customers", CUSTOMER_WITH_EXPECTATION_ANY, "telegram_id")
+
+
+async def no_picture() -> Mapping[str, Any]:
+    """The picture of a bot that runs without a daemon: nothing is known."""
+    return {}
 
 
 @frozen(kw_only=True)
@@ -28,34 +39,60 @@ class BotDependencies:
 
     Attributes:
         customers: see `customer_loader`.
-        cryptopay: None when Crypto Pay is not set up.
+        providers: those that are asked over HTTP, by name.
+        terms: the methods that are set up, in the order in which they are offered; the balance always is.
+        topups: how balances may be filled.
+        star_subscriptions: whether Telegram may charge Stars every month by itself.
         currency: the shop's.
         support: whom a customer writes to, as he is shown it.
         public_url: where the subscription pages are, without a path; None when there are none.
-        admins: Telegram ids of those who are told what needs a human.
+        admins: Telegram ids of those who are told what needs a human, and who may give money back and pause things.
+        trial: what is tried and for how long; 0 hours: there is no trial.
+        time_zone, quiet_hours: when reminders wait, for customers who have not chosen.
+        switches: what is paused, and the incident's banner, as a snapshot that costs no read.
+        picture: the daemon at a glance, as `vpnd.monitors.picture` puts it together.
         on_settled: wake-ups after a payment was settled (node sync, relay); synchronous.
-        stars: whether Stars are taken, for offers with a price in them.
+        wake: the same after anything else that nodes, providers or customers wait for.
     """
 
     db: Database
     sender: Sender
     texts: Texts
     customers: Loader
+    terms: Mapping[Method, Terms]
+    topups: TopUps
     qr: QrDrawer = field(factory=QrDrawer)
-    cryptopay: CryptoPay | None = None
+    providers: Mapping[str, Provider] = field(factory=dict)
+    star_subscriptions: bool = True
     currency: str = "RUB"
     support: str | None = None
     public_url: str | None = None
     admins: tuple[int, ...] = ()
-    stars: bool = True
+    trial: TrialTerms = field(default=Factory(lambda: TrialTerms(0)))
+    time_zone: str = "UTC"
+    quiet_hours: QuietHours = (time(22), time(9))
+    switches: Switchboard = field(default=Factory(lambda self: Switchboard(self.db, {}), takes_self=True))
+    picture: Callable[[], Awaitable[Mapping[str, Any]]] = no_picture
     on_settled: Sequence[Callable[[SettlementResult], None]] = ()
+    wake: Sequence[Callable[[], None]] = ()
 
     @property
     def methods(self) -> tuple[Method, ...]:
         """The ways to pay that are set up."""
-        methods: list[Method] = []
-        if self.cryptopay is not None:
-            methods.append("cryptopay")
-        if self.stars:
-            methods.append("stars")
-        return tuple(methods)
+        return tuple(self.terms)
+
+    @property
+    def banner(self) -> str | None:
+        """What the screens begin with while something is wrong."""
+        banner = self.switches.snapshot.banner
+        return None if banner is None else banner.text
+
+    @property
+    def return_url(self) -> str:
+        """Where a payer is sent back to from a provider's own page: the bot."""
+        return f"https://t.me/{self.sender.bot.username}"
+
+    def wake_all(self) -> None:
+        """Tell who waits that something was committed."""
+        for wake in self.wake:
+            wake()

@@ -16,13 +16,13 @@ from telegram import (
     BotCommandScopeAllPrivateChats,
     CallbackQuery,
     ChatMember,
-    Message,
     Update,
     User,
 )
 from telegram.constants import ChatType
 from telegram.ext import (
     Application,
+    BaseHandler,
     CallbackContext,
     CallbackQueryHandler,
     ChatMemberHandler,
@@ -32,7 +32,8 @@ from telegram.ext import (
     filters,
 )
 
-from vpnd.bot import callbacks, presses
+from vpnd.bot import callbacks, filling, giving_back, presses, promo, running, stars_told
+from vpnd.bot.answers import stale
 from vpnd.bot.callbacks import Action, decode
 from vpnd.bot.counters import stale_presses_total
 from vpnd.bot.dependencies import BotDependencies
@@ -43,8 +44,8 @@ from vpnd.bot.speech import Speech
 from vpnd.bot.visit import Visit, customer_of, note_reachable
 from vpnd.database.errors import DatabaseError
 from vpnd.payments import stars
-from vpnd.payments.settle import settle_charge
 from vpnd.runtime.journal import get_journal
+from vpnd.shop.dialogs import Expected
 from vpnd.telegram.errors import Blocked, Rejected, TelegramError
 from vpnd.telegram.sender import Lane
 from vpnd.telegram.update import StoredUpdate, private_chat_of
@@ -56,10 +57,17 @@ COMMANDS: Final[dict[str, Action]] = {
     "start": callbacks.Home(),
     "buy": callbacks.Plans(),
     "subscription": callbacks.Subscriptions(),
+    "balance": callbacks.Balance(),
+    "promo": callbacks.Promo(),
     "help": callbacks.Help(),
+    "notifications": callbacks.Notifications(),
     "language": callbacks.Languages(),
 }
+# What the payload of a link begins with.
 _REFERRAL: Final = "ref_"
+_PROMO: Final = "promo_"
+#: Commands with something behind them, and the admins' own: those have handlers of their own.
+_SPECIAL: Final = ("start", "promo")
 _GONE: Final = (ChatMember.BANNED, ChatMember.LEFT)  # how Telegram names a bot that was blocked
 
 Context = CallbackContext[Any, Any, Any, Any]
@@ -77,9 +85,13 @@ def register(application: Application[Any, Any, Any, Any, Any, Any], deps: BotDe
     )
     application.add_handler(CallbackQueryHandler(bot.on_press))
     application.add_handler(CommandHandler("start", bot.on_start, filters=fresh & PRIVATE))
+    application.add_handler(CommandHandler("promo", bot.on_promo, filters=fresh & PRIVATE))
+    for name, work in _FOR_ADMINS.items():
+        application.add_handler(CommandHandler(name, bot.admin_command(work), filters=fresh & PRIVATE))
     for name, action in COMMANDS.items():
-        if name != "start":
+        if name not in _SPECIAL:
             application.add_handler(CommandHandler(name, bot.command(action), filters=fresh & PRIVATE))
+    application.add_handler(_SubscriptionHandler(bot.on_subscription))
     application.add_handler(ChatMemberHandler(bot.on_member, ChatMemberHandler.MY_CHAT_MEMBER))
     application.add_handler(MessageHandler(fresh & PRIVATE & ~filters.StatusUpdate.ALL, bot.on_anything_else))
 
@@ -125,6 +137,14 @@ async def tell_failure(deps: BotDependencies, update: StoredUpdate, error: Excep
         await send(deps.sender, Lane.REPLY, chat_id, words(speech, key), None)
 
 
+class _SubscriptionHandler(BaseHandler[Update, Context, None]):
+    """Takes updates of kind `subscription`, which PTB 22.8 does not know by name and keeps as they came."""
+
+    def check_update(self, update: object) -> bool:
+        """Whether the update is one."""
+        return isinstance(update, Update) and isinstance(update.api_kwargs.get("subscription"), dict)
+
+
 @frozen
 class _Handlers:
     deps: BotDependencies
@@ -142,13 +162,12 @@ class _Handlers:
         pressed: object | None = None,
         referral: str | None = None,
     ) -> Visit:
-        customer = await customer_of(self.deps, user, referral_code=referral)
+        customer, expected = await customer_of(self.deps, user, referral_code=referral)
         language = (
             customer.language if customer.language in self.deps.texts.languages else self.deps.texts.default
         )
-        return Visit(
-            self.deps, update.update_id, chat_id, customer, Speech(self.deps.texts, language), pressed
-        )
+        speech = Speech(self.deps.texts, language)
+        return Visit(self.deps, update.update_id, chat_id, customer, speech, pressed, expected)
 
     async def _run(self, visit: Visit, work: Callable[[Visit], Awaitable[None]]) -> None:
         """Do the work; somebody who blocked the bot meanwhile is noted and is no failure."""
@@ -160,14 +179,47 @@ class _Handlers:
     # -------------------------------------------------------------------------------------- words
 
     async def on_start(self, update: Update, context: Context) -> None:
-        """`/start`, with the code of whoever sent the link, if there is one."""
+        """`/start`, with what the link carried: the code of whoever sent it, or a promo code."""
         message, user = update.message, update.effective_user
         if message is None or user is None:
             return
         payload = context.args[0] if context.args else ""
         referral = payload.removeprefix(_REFERRAL) if payload.startswith(_REFERRAL) else None
         visit = await self._visit(update, user, message.chat_id, referral=referral)
-        await self._run(visit, Visit.show_menu)
+        if payload.startswith(_PROMO):
+            await self._run(visit, lambda visit: _enter_code(visit, payload.removeprefix(_PROMO)))
+        else:
+            await self._run(visit, _show_menu)
+
+    async def on_promo(self, update: Update, context: Context) -> None:
+        """`/promo`, with the code behind it or not."""
+        message, user = update.message, update.effective_user
+        if message is None or user is None:
+            return
+        code = context.args[0] if context.args else ""
+        visit = await self._visit(update, user, message.chat_id)
+        if code:
+            await self._run(visit, lambda visit: _enter_code(visit, code))
+        else:
+            await self._run(visit, lambda visit: promo.ask_for_code(visit, callbacks.Promo()))
+
+    def admin_command(
+        self, work: Callable[[Visit, str], Awaitable[None]]
+    ) -> Callable[[Update, Context], Coroutine[Any, Any, None]]:
+        """A handler that does the work for admins, with the words behind the command; for all others there is no such command."""
+
+        async def on_command(update: Update, _context: Context) -> None:
+            message, user = update.message, update.effective_user
+            if message is None or user is None:
+                return
+            _, *rest = (message.text or "").split(maxsplit=1)
+            visit = await self._visit(update, user, message.chat_id)
+            if visit.is_admin:
+                await self._run(visit, lambda visit: work(visit, "".join(rest).strip()))
+            else:
+                await self._run(visit, _say_what_can_be_done)
+
+        return on_command
 
     def command(self, action: Action) -> Callable[[Update, Context], Coroutine[Any, Any, None]]:
         """A handler that does what a button with this action does."""
@@ -177,17 +229,23 @@ class _Handlers:
             if message is None or user is None:
                 return
             visit = await self._visit(update, user, message.chat_id)
-            await self._run(visit, lambda visit: presses.HANDLERS[type(action)](visit, action))
+            await self._run(visit, lambda visit: _do(visit, action))
 
         return on_command
 
     async def on_anything_else(self, update: Update, _context: Context) -> None:
-        """Words, pictures, commands we don't have: say what can be done instead."""
+        """Words: what the customer was asked for, if he was. All else gets an answer that says what can be done."""
         message, user = update.message, update.effective_user
         if message is None or user is None:
             return
         visit = await self._visit(update, user, message.chat_id)
-        await self._run(visit, lambda visit: visit.show_menu(visit.speech.say("unknown-text")))
+        text = (message.text or "").strip()
+        read = _READERS.get(visit.expected) if visit.expected is not None else None
+        if read is not None and text and not text.startswith("/"):
+            reader = read
+            await self._run(visit, lambda visit: reader(visit, text))
+        else:
+            await self._run(visit, _say_what_can_be_done)
 
     # -------------------------------------------------------------------------------------- buttons
 
@@ -204,9 +262,9 @@ class _Handlers:
             return
         visit = await self._visit(update, query.from_user, chat.id, pressed=query.message)
         if action is None:
-            await self._run(visit, lambda visit: presses.stale(visit, "unreadable"))
+            await self._run(visit, lambda visit: stale(visit, "unreadable"))
         else:
-            await self._run(visit, lambda visit: presses.HANDLERS[type(action)](visit, action))
+            await self._run(visit, lambda visit: _do(visit, action))
 
     async def _answer(self, query: CallbackQuery, alert: str | None) -> None:
         """Stop the button's clock. A press too old to be answered is still done."""
@@ -243,36 +301,17 @@ class _Handlers:
 
     async def on_successful_payment(self, update: Update, _context: Context) -> None:
         """Stars were paid: settle the charge. The receipt follows by the outbox."""
-        message = update.message
-        if message is None or message.successful_payment is None:
-            return
-        payment = message.successful_payment
-        # In a private chat the payer is the chat; a forwarded copy of such a message carries no payment.
-        payer = message.from_user.id if message.from_user is not None else message.chat_id
-        charge = stars.charge_from_successful_payment(
-            telegram_payment_charge_id=payment.telegram_payment_charge_id,
-            provider_payment_charge_id=payment.provider_payment_charge_id,
-            currency=payment.currency,
-            total_amount=payment.total_amount,
-            payload=payment.invoice_payload,
-            payer_telegram_id=payer,
-            paid_at=message.date,
-        )
-        await settle_charge(self.deps.db, charge, on_commit=self.deps.on_settled)
+        if update.message is not None and update.message.successful_payment is not None:
+            await stars_told.settle(self.deps, update.message, update.message.successful_payment)
 
     async def on_refunded_payment(self, update: Update, _context: Context) -> None:
-        """Telegram confirms that Stars went back."""
-        message: Message | None = update.message
-        if message is None or message.refunded_payment is None:
-            return
-        refund = message.refunded_payment
-        log.info(
-            "payment.refunded",
-            message=f"{refund.total_amount} {refund.currency} went back to a customer",
-            charge_id=refund.telegram_payment_charge_id,
-            amount=refund.total_amount,
-            currency=refund.currency,
-        )
+        """Stars went back."""
+        if update.message is not None and update.message.refunded_payment is not None:
+            await stars_told.book_refund(self.deps, update.message, update.message.refunded_payment)
+
+    async def on_subscription(self, update: Update, _context: Context) -> None:
+        """A subscription in Stars goes on, was ended, or could not be charged."""
+        await stars_told.note_subscription(self.deps, update.api_kwargs["subscription"])
 
     # -------------------------------------------------------------------------------------- comings and goings
 
@@ -282,3 +321,40 @@ class _Handlers:
         if change is None or change.chat.type != ChatType.PRIVATE:
             return
         await note_reachable(self.deps, change.from_user.id, change.new_chat_member.status not in _GONE)
+
+
+# ------------------------------------------------------------------------------------------ what visits do
+
+
+async def _do(visit: Visit, action: Action) -> None:
+    """What a button means; whatever the customer was asked to write is not waited for any more."""
+    await visit.expect_nothing()
+    await presses.HANDLERS[type(action)](visit, action)
+
+
+async def _show_menu(visit: Visit) -> None:
+    await visit.expect_nothing()
+    await visit.show_menu()
+
+
+async def _enter_code(visit: Visit, code: str) -> None:
+    await visit.expect_nothing()
+    await promo.enter(visit, code)
+
+
+async def _say_what_can_be_done(visit: Visit) -> None:
+    await visit.show_menu(visit.speech.say("unknown-text"))
+
+
+#: Who reads the words that a customer was asked for.
+_READERS: Final[dict[Expected, Callable[[Visit, str], Awaitable[None]]]] = {
+    "topup_amount": filling.read_words,
+    "promo_code": promo.read_words,
+}
+
+#: Commands that no menu shows.
+_FOR_ADMINS: Final[dict[str, Callable[[Visit, str], Awaitable[None]]]] = {
+    "refund": giving_back.show_charges,
+    "status": running.show_status,
+    "banner": running.write_banner,
+}

@@ -1,4 +1,4 @@
-"""What leaves by the outbox: receipts, expiries, refunds, and what an admin must look at.
+"""What leaves by the outbox as a message: receipts, expiries, news of money, and what an admin must look at.
 
 A row says who, which text and with which values; the words, the link and the picture are made here, at the moment of
 sending. Telegram has no key that would make a repeated send harmless, so a message whose answer was lost may come
@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from vpnd.bot.clocks import ending_of
 from vpnd.bot.connect import connect_info
 from vpnd.bot.counters import perhaps_repeated_total
 from vpnd.bot.dependencies import BotDependencies
-from vpnd.bot.reading import held_by_id
-from vpnd.bot.screens import paid
+from vpnd.bot.reading import held_by_id, next_step
+from vpnd.bot.screens import money, paid, reminders
 from vpnd.bot.screens.screen import Screen
 from vpnd.bot.screens.trouble import words
 from vpnd.bot.show import send
 from vpnd.bot.speech import Speech
 from vpnd.bot.visit import note_reachable
+from vpnd.bot.ways import ways_to_fill
 from vpnd.database import outbox
 from vpnd.database.outbox_rows import BoundaryDown, Dead, Delivered, Delivery, Drop, OutboxItem, Retry
 from vpnd.database.scope import Transaction
@@ -40,7 +42,6 @@ log = get_journal("bot")
 
 #: Seconds until a token that is refused is tried again: only an operator can mend that.
 REFUSED_PAUSE: Final = 60.0
-_ALREADY_REFUNDED: Final = "CHARGE_ALREADY_REFUNDED"
 
 
 async def deliver_message(deps: BotDependencies, item: OutboxItem) -> Delivery:
@@ -51,6 +52,8 @@ async def deliver_message(deps: BotDependencies, item: OutboxItem) -> Delivery:
     try:
         chat_id = int(item.payload["chat_id"])
         screen = await _render(deps, item.payload)
+    except _NoLongerTrue as outdated:
+        return Drop(str(outdated))
     except (KeyError, ValueError, TypeError) as error:
         return Dead(f"the payload cannot be rendered: {type(error).__name__}: {error}")
     lane = _lane(item.lane)
@@ -59,27 +62,6 @@ async def deliver_message(deps: BotDependencies, item: OutboxItem) -> Delivery:
     except Blocked as error:
         await note_reachable(deps, chat_id, False)
         return Drop(f"unreachable: {error}")
-    except Exception as error:
-        outcome = outcome_of(error)
-        if outcome is None:
-            raise
-        return outcome
-    return Delivered()
-
-
-async def deliver_stars_refund(deps: BotDependencies, item: OutboxItem) -> Delivery:
-    """Give Stars back. Safe to repeat: Telegram refuses a second refund of a charge, which is as good as the first."""
-    try:
-        await deps.sender.call(
-            Lane.REPLY,
-            "refund_star_payment",
-            user_id=int(item.payload["telegram_id"]),
-            telegram_payment_charge_id=str(item.payload["charge_id"]),
-        )
-    except (KeyError, ValueError) as error:
-        return Dead(f"the payload cannot be read: {type(error).__name__}: {error}")
-    except Rejected as error:
-        return Delivered() if _ALREADY_REFUNDED in str(error).upper() else Dead(str(error))
     except Exception as error:
         outcome = outcome_of(error)
         if outcome is None:
@@ -135,10 +117,15 @@ def _lane(name: str) -> Lane:
     return next((lane for lane in Lane if lane.label == name), Lane.NOTICE)
 
 
+class _NoLongerTrue(Exception):
+    """What a row was to say is over."""
+
+
 async def _render(deps: BotDependencies, payload: Mapping[str, Any]) -> Screen:
     """The words of a row.
 
-    Raises KeyError, ValueError or TypeError for values that are missing or of another kind than the template's.
+    Raises KeyError, ValueError or TypeError for values that are missing or of another kind than the template's, and
+    _NoLongerTrue for what was overtaken since the row was written.
     """
     language = str(payload.get("language"))
     speech = Speech(deps.texts, language if language in deps.texts.languages else deps.texts.default)
@@ -149,7 +136,14 @@ async def _render(deps: BotDependencies, payload: Mapping[str, Any]) -> Screen:
             return words(speech, "notice-unknown")
         connect = await connect_info(deps.db, held.subscription, deps.public_url)
         return paid.receipt(speech, args, held, connect)
-    render = paid.NOTICES.get(template)
+    if template == "topped_up":
+        return money.topped_up(speech, args, await next_step(deps.db, int(payload["chat_id"])))
+    if template == "renewal_short":
+        can_fill = bool(ways_to_fill(deps.terms, deps.topups, deps.currency, deps.topups.most))
+        return money.renewal_short(speech, args, deps.topups, can_fill=can_fill)
+    if template in reminders.ENDINGS:
+        return await _about_an_end(deps, speech, template, args)
+    render = money.NOTICES.get(template)
     if render is None:
         # A newer version wrote it: the customer still hears that there is news.
         log.warning(
@@ -157,3 +151,13 @@ async def _render(deps: BotDependencies, payload: Mapping[str, Any]) -> Screen:
         )
         return words(speech, "notice-unknown")
     return render(speech, args)
+
+
+async def _about_an_end(
+    deps: BotDependencies, speech: Speech, template: str, args: Mapping[str, Any]
+) -> Screen:
+    """A reminder or a notice of a trial, with what is really left by now."""
+    ending = await ending_of(deps.db, int(args["subscription_id"]), deps.time_zone)
+    if ending is None or not reminders.still_true(template, args, ending):
+        raise _NoLongerTrue("renewed, ended or taken back meanwhile")
+    return reminders.ENDINGS[template](speech, args, ending)

@@ -3,7 +3,7 @@
 Three steps, none inside another: the purchase is committed; the provider is asked, with no connection held; the
 invoice is noted. A kill between them leaves a purchase without an invoice, which the next tap finds and completes. A
 second tap finds the open purchase, and with it the same invoice: however often a button is pressed, one thing is
-bought.
+bought. What is paid from the balance is asked about first; the answer names the purchase, which is its charge.
 """
 
 from __future__ import annotations
@@ -12,20 +12,24 @@ from datetime import datetime
 from typing import Final
 
 from attrs import frozen
-from telegram import LabeledPrice
 
-from vpnd.bot.callbacks import Pay
-from vpnd.bot.reading import business_now, plan_title
+from vpnd.bot.callbacks import Action, Complete
+from vpnd.bot.reading import business_now, plan_title, purse_of
 from vpnd.bot.screens import payment
 from vpnd.bot.speech import Speech
 from vpnd.bot.visit import Visit
+from vpnd.bot.ways import Target, Way, ways_to_fill
 from vpnd.database.scope import Transaction
-from vpnd.payments import stars
+from vpnd.payments import balance, stars
 from vpnd.payments.base import PaymentError
 from vpnd.payments.settle import settle_charge
 from vpnd.payments.watcher import invoice_for
 from vpnd.runtime.journal import get_journal
-from vpnd.shop.purchases import METHODS, Method, OfferUnavailable, Purchase, open_purchase, purchase_of
+from vpnd.shop.ledger import InsufficientBalance
+from vpnd.shop.opening import open_purchase, open_topup
+from vpnd.shop.pricing import Terms
+from vpnd.shop.purchases import Purchase, purchase_of, reopen_purchase
+from vpnd.shop.settlement import PurchaseClosed
 from vpnd.telegram.sender import Lane
 
 log = get_journal("bot")
@@ -43,7 +47,7 @@ _REFUSALS: Final = {
 
 
 @frozen
-class _Opened:
+class Opened:
     """A purchase, the business time it was opened or found at, and whether it was this update that opened it."""
 
     purchase: Purchase
@@ -51,92 +55,159 @@ class _Opened:
     ours: bool
 
 
-async def _open(visit: Visit, method: Method, action: Pay) -> _Opened:
-    """Open the purchase or find the open one, in one transaction. Raises OfferUnavailable."""
+# ------------------------------------------------------------------------------------------ opening
 
-    async def body(tx: Transaction) -> _Opened:
+
+async def open_access(visit: Visit, way: Way, offer_id: int, target: Target) -> Opened:
+    """Open a purchase of an offer or find the open one, in one transaction.
+
+    Raises OfferUnavailable, and PromoUnavailable for a code that cannot be used any more.
+    """
+
+    async def body(tx: Transaction) -> Opened:
         purchase = await open_purchase(
             tx,
             customer_id=visit.customer.id,
-            offer_id=action.offer,
-            method=method,
+            offer_id=offer_id,
+            terms=way.terms,
             request_key=visit.request_key,
             shop_currency=visit.deps.currency,
-            subscription_id=action.renews or None,
+            subscription_id=target.renews or None,
+            fresh=target.fresh,
+            recurring=way.monthly,
         )
-        row = await tx.fetchrow(
-            "select vpnd_now() as now, request_key = $2 as ours from purchases where id = $1",
-            purchase.id,
-            visit.request_key,
-        )
-        if row is None:
-            raise RuntimeError("a purchase vanished inside its own transaction")
-        return _Opened(purchase, row["now"], row["ours"])
+        return await _opened(tx, visit, purchase)
 
     return await visit.deps.db.run("bot.open_purchase", body)
 
 
-async def pay(visit: Visit, action: Pay) -> bool:
-    """Show how to pay for an offer. False if it cannot be bought this way any more."""
-    method = next((method for method in METHODS if method == action.method), None)
-    if method is None or method not in visit.deps.methods:
-        return False
-    try:
-        opened = await _open(visit, method, action)
-    except OfferUnavailable:
-        return False
+async def open_filling(visit: Visit, terms: Terms, asked: int, amount: int) -> Opened:
+    """Open a top-up of the balance or find the open one: `asked` in the method's currency, worth `amount`.
+
+    Raises OfferUnavailable for less than the method takes.
+    """
+
+    async def body(tx: Transaction) -> Opened:
+        purchase = await open_topup(
+            tx,
+            customer_id=visit.customer.id,
+            terms=terms,
+            amount=asked,
+            shop_amount=amount,
+            shop_currency=visit.deps.currency,
+            request_key=visit.request_key,
+        )
+        return await _opened(tx, visit, purchase)
+
+    return await visit.deps.db.run("bot.open_topup", body)
+
+
+async def _opened(tx: Transaction, visit: Visit, purchase: Purchase) -> Opened:
+    row = await tx.fetchrow(
+        "select vpnd_now() as now, request_key = $2 as ours from purchases where id = $1",
+        purchase.id,
+        visit.request_key,
+    )
+    if row is None:
+        raise RuntimeError("a purchase vanished inside its own transaction")
+    return Opened(purchase, row["now"], row["ours"])
+
+
+# ------------------------------------------------------------------------------------------ how to pay
+
+
+async def present(visit: Visit, opened: Opened, retry: Action) -> None:
+    """Show how to pay what is missing of a purchase, by its method; `retry` is the button that comes here again."""
     purchase = opened.purchase
     if purchase.status != "pending":  # an update played again, after its purchase had been paid
         await visit.show(payment.standing(visit.speech, purchase))
-        return True
-    title = await plan_title(visit.deps.db, purchase.plan_id, visit.speech.language)
-    if method == "stars":
-        await visit.show(payment.stars(visit.speech, title, purchase, sent_before=not opened.ours))
-        if opened.ours:
-            await _send_invoice(visit, purchase, title)
+        return
+    what = await _subject(visit, purchase)
+    if purchase.method == balance.NAME:
+        await _ask_about_balance(visit, purchase, what)
+    elif purchase.method != stars.NAME:
+        await _show_page(visit, opened, what, retry)
+    elif purchase.recurring:
+        await _show_monthly(visit, purchase, what)
     else:
-        await _show_cryptopay(visit, action, opened, title)
-    return True
+        await visit.show(payment.stars(visit.speech, what, purchase, sent_before=not opened.ours))
+        if opened.ours:
+            await _send_invoice(visit, purchase, what)
 
 
-async def _show_cryptopay(visit: Visit, action: Pay, opened: _Opened, title: str) -> None:
+async def _subject(visit: Visit, purchase: Purchase) -> str:
+    title = ""
+    if purchase.plan_id is not None:
+        title = await plan_title(visit.deps.db, purchase.plan_id, visit.speech.language)
+    return payment.subject(visit.speech, purchase, title)
+
+
+async def _show_page(visit: Visit, opened: Opened, what: str, retry: Action) -> None:
     """Make the invoice, unless there is an open one, and show where to pay it."""
-    purchase, speech, client = opened.purchase, visit.speech, visit.deps.cryptopay
-    if client is None:
-        raise RuntimeError("Crypto Pay is offered although it is not set up")
-    description = speech.label("invoice-description", title=title, period=speech.period(purchase.days))
+    purchase, deps = opened.purchase, visit.deps
+    provider = deps.providers.get(purchase.method)
     try:
-        invoice = await invoice_for(visit.deps.db, client, purchase, description=description)
+        if provider is None:
+            raise PaymentError(f"{purchase.method} is not set up any more")
+        invoice = await invoice_for(
+            deps.db,
+            provider,
+            purchase,
+            description=_description(visit.speech, purchase, what),
+            return_url=deps.return_url,
+            now=opened.now,
+        )
     except PaymentError as error:
         log.warning(
             "bot.invoice_failed",
             message=f"no invoice for {purchase.public_id}: {error}",
-            provider="cryptopay",
+            provider=purchase.method,
         )
-        await visit.show(payment.provider_down(speech, purchase, action))
+        await visit.show(payment.provider_down(visit.speech, purchase, retry))
         return
-    await visit.show(payment.cryptopay(speech, title, purchase, invoice.url, invoice.expires_at, opened.now))
-
-
-async def _send_invoice(visit: Visit, purchase: Purchase, title: str) -> None:
-    """Send the Stars invoice as a message of its own."""
-    speech = visit.speech
-    period = speech.period(purchase.days)
-    invoice = stars.invoice_parameters(
-        purchase,
-        title=speech.label("invoice-title", period=period),
-        description=speech.label("invoice-description", title=title, period=period),
+    await visit.show(
+        payment.by_page(visit.speech, what, purchase, invoice.url, invoice.expires_at, opened.now)
     )
-    await visit.deps.sender.call(
-        Lane.REPLY,
-        "send_invoice",
-        chat_id=visit.chat_id,
-        title=invoice.title,
-        description=invoice.description,
-        payload=invoice.payload,
-        provider_token=invoice.provider_token,
-        currency=invoice.currency,
-        prices=[LabeledPrice(invoice.label, invoice.amount)],
+
+
+def _description(speech: Speech, purchase: Purchase, what: str) -> str:
+    if purchase.kind == "topup":
+        return speech.label("invoice-description-topup")
+    return speech.label("invoice-description", what=what)
+
+
+def _invoice(speech: Speech, purchase: Purchase, what: str) -> stars.StarsInvoice:
+    if purchase.kind == "topup":
+        title = speech.label("invoice-title-topup")
+    else:
+        title = speech.label("invoice-title", period=speech.period(purchase.days))
+    return stars.invoice_parameters(purchase, title=title, description=_description(speech, purchase, what))
+
+
+async def _send_invoice(visit: Visit, purchase: Purchase, what: str) -> None:
+    """Send the Stars invoice as a message of its own."""
+    invoice = _invoice(visit.speech, purchase, what)
+    await visit.deps.sender.call(Lane.REPLY, "send_invoice", chat_id=visit.chat_id, **invoice.as_request())
+
+
+async def _show_monthly(visit: Visit, purchase: Purchase, what: str) -> None:
+    """Have Telegram make a link, which is the only way that a subscription in Stars can begin."""
+    invoice = _invoice(visit.speech, purchase, what)
+    url = await visit.deps.sender.call(Lane.REPLY, "create_invoice_link", **invoice.as_request())
+    await visit.show(payment.stars_monthly(visit.speech, what, purchase, url))
+
+
+async def _ask_about_balance(visit: Visit, purchase: Purchase, what: str) -> None:
+    """Ask whether to pay from the balance, or say what it lacks."""
+    deps = visit.deps
+    have = (await purse_of(deps.db, visit.customer.id, deps.currency)).total
+    if have >= purchase.amount:
+        await visit.show(payment.confirm_balance(visit.speech, what, purchase, have))
+        return
+    missing = max(purchase.amount - have, deps.topups.least)
+    can_fill = bool(ways_to_fill(deps.terms, deps.topups, deps.currency, missing))
+    await visit.show(
+        payment.short_balance(visit.speech, what, purchase, have, deps.topups, can_fill=can_fill)
     )
 
 
@@ -146,12 +217,59 @@ async def send_invoice_again(visit: Visit, public_id: str) -> bool:
     if purchase is None:
         return False
     now = await business_now(visit.deps.db)
-    if purchase.method != stars.NAME or purchase.status != "pending" or purchase.expires_at <= now:
+    if (
+        purchase.method != stars.NAME
+        or purchase.recurring
+        or purchase.status != "pending"
+        or purchase.expires_at <= now
+    ):
         await visit.show(payment.standing(visit.speech, purchase, now))
         return True
-    await _send_invoice(
-        visit, purchase, await plan_title(visit.deps.db, purchase.plan_id, visit.speech.language)
-    )
+    await _send_invoice(visit, purchase, await _subject(visit, purchase))
+    return True
+
+
+# ------------------------------------------------------------------------------------------ paying
+
+
+async def pay_from_balance(visit: Visit, public_id: str) -> bool:
+    """Take the price of a purchase from the balance, once. False if there is no such purchase of this customer."""
+    deps, who = visit.deps, visit.customer.telegram_id
+    purchase = await purchase_of(deps.db, public_id, who)
+    if purchase is None or purchase.method != balance.NAME:
+        return False
+    now = await business_now(deps.db)
+    if purchase.status == "pending" and purchase.expires_at > now:
+        try:
+            await settle_charge(deps.db, balance.charge_of(purchase), on_commit=deps.on_settled)
+        except InsufficientBalance:  # spent since he was asked
+            await _ask_about_balance(visit, purchase, await _subject(visit, purchase))
+            return True
+        except PurchaseClosed as closed:
+            log.info("bot.purchase_closed", message=f"{public_id} was not paid from the balance: {closed}")
+        purchase = await purchase_of(deps.db, public_id, who) or purchase
+    await visit.show(payment.standing(visit.speech, purchase, now))
+    return True
+
+
+async def complete(visit: Visit, public_id: str) -> bool:
+    """Show how to pay what is still missing of a purchase that was paid in part. False if it is not this customer's."""
+    who = visit.customer.telegram_id
+
+    async def body(tx: Transaction) -> Opened | None:
+        reopened = await reopen_purchase(tx, public_id, who)
+        purchase = await purchase_of(tx, public_id, who)
+        if purchase is None:
+            return None
+        return Opened(purchase, await tx.fetchval("select vpnd_now()"), reopened)
+
+    opened = await visit.deps.db.run("bot.complete", body)
+    if opened is None:
+        return False
+    if opened.ours:
+        await present(visit, opened, Complete(public_id))
+    else:
+        await visit.show(payment.standing(visit.speech, opened.purchase, opened.now))
     return True
 
 
@@ -167,12 +285,15 @@ async def show_standing(visit: Visit, public_id: str) -> bool:
 
 
 async def _settle_if_paid(visit: Visit, purchase: Purchase) -> bool:
-    """Ask Crypto Pay about the purchase's invoice, and settle it if it is paid: somebody is waiting for it."""
-    client, invoice = visit.deps.cryptopay, purchase.invoice
-    if client is None or invoice is None or invoice.provider != client.name or invoice.status == "expired":
+    """Ask the provider about the purchase's invoice, and settle it if it is paid: somebody is waiting for it."""
+    invoice = purchase.invoice
+    if invoice is None or invoice.status == "expired":
+        return False
+    provider = visit.deps.providers.get(invoice.provider)
+    if provider is None:
         return False
     try:
-        states = await client.get_invoices([invoice.external_id])
+        states = await provider.invoice_states([invoice.external_id])
     except PaymentError as error:
         # The webhook and the watcher will tell; the customer is told to wait, which is true.
         log.warning("bot.invoice_unchecked", message=f"an invoice could not be asked about: {error}")

@@ -5,6 +5,7 @@ a step no event loop should take.
 """
 
 import io
+import os
 import resource
 import sys
 
@@ -13,6 +14,7 @@ import segno
 SCALE = 8  # pixels a module: readable from a screen at arm's length
 CPU_SECONDS = 5
 MEMORY = 512 << 20  # bytes of address space
+NICENESS = 10  # a picture costs a tenth of a second of processor time, and whoever presses a button should not wait for it
 MAX_TEXT = 2048  # bytes; a QR code cannot hold 3 kB, and our links are below 500 bytes
 
 
@@ -32,6 +34,7 @@ def draw(text: str) -> bytes:
 
 def main() -> int:
     """Read, draw, write; 0 when the picture was written, 2 when the text cannot be drawn."""
+    os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     text = sys.stdin.buffer.read(MAX_TEXT + 1).decode(errors="replace")

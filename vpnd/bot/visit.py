@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from attrs import frozen
 from telegram import User
 
 from vpnd.bot.dependencies import BotDependencies
 from vpnd.bot.reading import Portfolio, portfolio
-from vpnd.bot.screens import home
+from vpnd.bot.screens import home, trouble
 from vpnd.bot.screens.screen import Screen
 from vpnd.bot.show import replace, send
 from vpnd.bot.speech import Speech
 from vpnd.database.scope import Transaction
 from vpnd.shop.customers import Customer, customer_from_row, ensure_customer, set_reachable
+from vpnd.shop.dialogs import Expected, expected_from_row, set_expectation, take_expectation
+from vpnd.shop.switches import TRIAL
+from vpnd.shop.trial import why_no_trial
 from vpnd.telegram.sender import Lane
+
+T = TypeVar("T")
 
 
 @frozen
@@ -23,6 +31,7 @@ class Visit:
     Attributes:
         update_id: Telegram's; it keys every effect, so that a replayed update does nothing twice.
         pressed: the message whose button was pressed; None when the customer wrote.
+        expected: what the customer was asked to write.
     """
 
     deps: BotDependencies
@@ -31,11 +40,17 @@ class Visit:
     customer: Customer
     speech: Speech
     pressed: object | None = None
+    expected: Expected | None = None
 
     @property
     def request_key(self) -> str:
         """The key of whatever this update opens."""
         return f"update:{self.update_id}"
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether this is one of those who run the shop."""
+        return self.customer.telegram_id in self.deps.admins
 
     async def show(self, screen: Screen) -> None:
         """Answer with a screen: in place of the pressed message if there is one, else as a new message."""
@@ -51,21 +66,66 @@ class Visit:
     async def show_menu(self, preface: str | None = None) -> None:
         """The menu: the first screen, or only its buttons under `preface`."""
         own = await self.portfolio()
+        hours = self.deps.trial.hours if await self._may_try(own) else 0
         if preface is None:
-            screen = home.home(self.speech, self.customer.first_name, own.foremost, own.now)
+            banner = trouble.banner(self.speech, self.deps.banner)
+            screen = home.home(
+                self.speech,
+                self.customer.first_name,
+                own.foremost,
+                own.now,
+                trial_hours=hours,
+                preface=banner,
+            )
         else:
-            screen = Screen(preface, home.menu_rows(self.speech, own.foremost))
+            screen = Screen(preface, home.menu_rows(self.speech, own.foremost, trial_hours=hours))
         await self.show(screen)
 
+    async def _may_try(self, own: Portfolio) -> bool:
+        """Whether the customer is offered a trial. Only who has no access costs a read, and only where there are trials."""
+        deps = self.deps
+        if deps.trial.hours <= 0 or deps.switches.snapshot.paused(TRIAL):
+            return False
+        if own.foremost is not None and own.foremost.active:
+            return False
+        return await why_no_trial(deps.db, self.customer.id, deps.trial) is None
 
-async def customer_of(deps: BotDependencies, user: User, *, referral_code: str | None = None) -> Customer:
-    """The customer behind a Telegram user, made now if there was none; reachable from now on.
+    async def change(self, site: str, body: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run a body that nodes, providers or other customers may wait for, and wake them when it has committed."""
+        result = await self.deps.db.run(site, body)
+        self.deps.wake_all()
+        return result
 
-    The usual case is one coalesced read. A referral code counts only for somebody who is new.
+    async def expect(self, what: Expected) -> None:
+        """Take the customer's next words for this."""
+
+        async def body(tx: Transaction) -> None:
+            await set_expectation(tx, self.customer.id, what)
+
+        await self.deps.db.run("bot.expect", body)
+
+    async def expect_nothing(self) -> None:
+        """Take the customer's next words for mere words. Costs nothing when nothing was expected."""
+        if self.expected is None:
+            return
+
+        async def body(tx: Transaction) -> None:
+            await take_expectation(tx, self.customer.id)
+
+        await self.deps.db.run("bot.expect_nothing", body)
+
+
+async def customer_of(
+    deps: BotDependencies, user: User, *, referral_code: str | None = None
+) -> tuple[Customer, Expected | None]:
+    """The customer behind a Telegram user, made now if there was none, and what he was asked to write.
+
+    He is reachable from now on. The usual case is one coalesced read. A referral code counts only for somebody new.
     """
     row = await deps.customers.get(user.id)
+    expected = None if row is None else expected_from_row(row)
     if row is not None and row["reachable"]:
-        return customer_from_row(row)
+        return customer_from_row(row), expected
 
     async def body(tx: Transaction) -> Customer:
         customer, _ = await ensure_customer(
@@ -78,7 +138,7 @@ async def customer_of(deps: BotDependencies, user: User, *, referral_code: str |
         )
         return customer
 
-    return await deps.db.run("bot.customer", body)
+    return await deps.db.run("bot.customer", body), expected
 
 
 async def note_reachable(deps: BotDependencies, telegram_id: int, reachable: bool) -> None:

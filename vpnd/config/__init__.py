@@ -6,7 +6,6 @@ from vpnd.config.reader import ConfigError, Fault
 from vpnd.config.reference import KeyDescription, configuration_reference, describe_keys
 from vpnd.config.settings import (
     AgentSettings,
-    CryptoPaySettings,
     DatabaseSettings,
     HttpSettings,
     InboundSettings,
@@ -16,9 +15,14 @@ from vpnd.config.settings import (
     NodeSettings,
     Role,
     Settings,
-    ShopSettings,
     TelegramSettings,
     WorkerSettings,
+)
+from vpnd.config.shop_settings import (
+    CryptoPaySettings,
+    QuietHours,
+    ShopSettings,
+    TrialSettings,
     YooKassaSettings,
 )
 
@@ -35,11 +39,13 @@ __all__ = [
     "LimitsSettings",
     "LogSettings",
     "NodeSettings",
+    "QuietHours",
     "Role",
     "Secret",
     "Settings",
     "ShopSettings",
     "TelegramSettings",
+    "TrialSettings",
     "WorkerSettings",
     "YooKassaSettings",
     "configuration_reference",

@@ -87,7 +87,7 @@ def _default_text(default: Any) -> str:
 _REFERENCE_HEAD: Final = """\
 # Configuration
 
-This page is written from the declarations in `vpnd/config/settings.py`; a test keeps the two equal.
+This page is written from the declarations in `vpnd/config`; a test keeps the two equal.
 
 `vpnd` reads `vpnd.toml`. `vpnd check-config` reports every fault at once, each with its key; it exits with 2.
 

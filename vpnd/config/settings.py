@@ -30,6 +30,14 @@ from vpnd.config.kinds import (
     url,
 )
 from vpnd.config.reader import key, tables
+from vpnd.config.shop_settings import (
+    CryptoPaySettings,
+    ReferralSettings,
+    ShopSettings,
+    StarsSettings,
+    TrialSettings,
+    YooKassaSettings,
+)
 
 Role = Literal["daemon", "agent"]
 
@@ -51,17 +59,10 @@ _WEBHOOK_SECRET: Final = text(
     "secret", r"[A-Za-z0-9_-]{16,256}", "must be 16 to 256 letters, digits, - or _ (Telegram takes no others)"
 )
 _PASSWORD: Final = text("secret", r"\S{16,512}", "must be 16 to 512 characters without a space")
-_TOKEN: Final = text("token", r"\S{1,512}", "must be up to 512 characters without a space")
 _DATABASE_URL: Final = text(
     "PostgreSQL URL",
     r"postgres(?:ql)?://\S+",
     "must begin with postgresql:// (or postgres://) and have no spaces",
-)
-_CURRENCY: Final = text(
-    "currency code", r"[A-Z]{3,5}", 'must be a currency code of capital letters, like "RUB"'
-)
-_LANGUAGE: Final = text(
-    "language code", r"[a-z]{2}", 'must be a language code of two lower-case letters, like "en"'
 )
 _HOST: Final = text("host", r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,252})", "must be a host name or an IP address")
 _TARGET: Final = text(
@@ -100,25 +101,6 @@ class InstanceSettings:
         "Folder for what must survive a restart beside the database.",
         Path("/var/lib/vpnd"),
         shown_default="$STATE_DIRECTORY, else /var/lib/vpnd",
-    )
-
-
-@attrs.frozen(kw_only=True)
-class ShopSettings:
-    """What is sold, in which money and languages."""
-
-    currency: str = key(_CURRENCY, "Currency of prices and balances.", "RUB")
-    languages: tuple[str, ...] = key(
-        list_of(_LANGUAGE, least=1),
-        "Languages of the bot; the first one is spoken to strangers.",
-        ("en", "ru"),
-    )
-    support: str | None = key(text(), "Whom a customer writes to for help: @username or a link.", None)
-    plans: Path | None = key(
-        path(),
-        "The plans file; it is applied at start and on SIGHUP to plans nobody edited since.",
-        None,
-        shown_default="plans.toml beside the configuration, if there is one",
     )
 
 
@@ -165,27 +147,6 @@ class DatabaseSettings:
     pool_max: int = key(integer(1, 1000), "Most connections open at once.", 15)
     acquire_timeout: float = key(seconds(0.1, 300), "Longest wait for a connection, in seconds.", 10.0)
     pgbouncer: bool = key(flag(), "Set it when a pooler in transaction mode stands in between.", False)
-
-
-@attrs.frozen(kw_only=True)
-class CryptoPaySettings:
-    """Payments by @CryptoBot; off without a token."""
-
-    token: Secret | None = key(
-        _TOKEN, "Token of the Crypto Pay app; without it the method is not offered.", None, secret=True
-    )
-    api_base: str = key(url("https"), "Where the Crypto Pay API is.", "https://pay.crypt.bot/api")
-
-
-@attrs.frozen(kw_only=True)
-class YooKassaSettings:
-    """Payments by bank card; off without a shop id."""
-
-    shop_id: str | None = key(
-        text("shop id", r"\d{1,20}", "must be digits, in quotes"), "Shop id at YooKassa.", None
-    )
-    secret_key: Secret | None = key(_TOKEN, "Secret key of the shop; goes with shop_id.", None, secret=True)
-    api_base: str = key(url("https"), "Where the YooKassa API is.", "https://api.yookassa.ru/v3")
 
 
 @attrs.frozen(kw_only=True)
@@ -322,10 +283,13 @@ class Settings:
 
     instance: InstanceSettings = InstanceSettings()
     shop: ShopSettings = ShopSettings()
+    trial: TrialSettings = TrialSettings()
     telegram: TelegramSettings = TelegramSettings()
     database: DatabaseSettings = DatabaseSettings()
     cryptopay: CryptoPaySettings = CryptoPaySettings()
     yookassa: YooKassaSettings = YooKassaSettings()
+    stars: StarsSettings = StarsSettings()
+    referral: ReferralSettings = ReferralSettings()
     http: HttpSettings = HttpSettings()
     agent: AgentSettings = AgentSettings()
     limits: LimitsSettings = LimitsSettings()
@@ -359,10 +323,13 @@ def _secrets_in(value: Any) -> Iterator[Secret]:
 SECTIONS: Final[dict[str, type]] = {
     "instance": InstanceSettings,
     "shop": ShopSettings,
+    "trial": TrialSettings,
     "telegram": TelegramSettings,
     "database": DatabaseSettings,
     "cryptopay": CryptoPaySettings,
     "yookassa": YooKassaSettings,
+    "stars": StarsSettings,
+    "referral": ReferralSettings,
     "http": HttpSettings,
     "agent": AgentSettings,
     "limits": LimitsSettings,

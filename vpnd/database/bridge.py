@@ -123,6 +123,7 @@ class Bridge:
         self._doubt = trio.Event()  # something went wrong that an outage might explain
         self._back = trio.Event()  # set, and replaced, when a doubt has ended well
         self._rng = Random()  # noqa: S311 (spreads a herd, guards nothing)
+        self.occupied = (0, settings.pool_max)  #: connections in use, and of how many
         metrics.db_connections_max.set(settings.pool_max)
 
     # ------------------------------------------------------------------ hops
@@ -252,6 +253,7 @@ class Bridge:
         self._gauge()
 
     def _gauge(self) -> None:
+        self.occupied = (self._used, self._settings.pool_max)
         metrics.db_connections.labels("used").set(self._used)
         metrics.db_connections.labels("idle").set(len(self._idle))
 
@@ -303,11 +305,9 @@ class Bridge:
     # ------------------------------------------------------------------ keeping
 
     async def keep(self) -> None:
-        """Hold `pool_min` connections ready and let those above it go when they are not needed. Never
-        returns.
+        """Hold `pool_min` connections ready and let those above it go when they are not needed. Never returns.
 
-        Runs as a child task; a server that is down is met with silence here, since callers are told by
-        themselves.
+        Runs as a child task; a server that is down is met with silence: callers are told by themselves.
         """
         while True:
             await self.top_up()

@@ -246,6 +246,7 @@ class Database:
             with trio.move_on_after(deadline):
                 rows = await self._bridge.hop(reading.run(), seat)
                 in_order = True
+                site.read(len(rows))
                 return rows
         except trio.Cancelled:
             raise
@@ -378,6 +379,7 @@ class _Reading:
         await self._bridge.take(self._seat)
         self.since = time.perf_counter()
         self._site.waited(self.since - self._wait_since)
+        self._site.seated(*self._bridge.occupied)
         try:
             return await self._ask()
         except Exception as error:

@@ -18,16 +18,17 @@ leave as one statement.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Any, Final, NoReturn
 
 import trio
-from attrs import field, frozen
+from attrs import frozen
 
 from vpnd.database.database import Database
 from vpnd.database.errors import DatabaseError
+from vpnd.database.outbox_lane import QUICK, QUICK_BATCHES, Lane
 from vpnd.database.outbox_rows import (
     LANES,
     MOST_FAILURES,
@@ -99,13 +100,6 @@ class RelayStatistics:
     fenced: int
 
 
-@frozen
-class _Lane:
-    name: str
-    waiting: deque[tuple[OutboxItem, float]] = field(factory=deque)  # each with the end of its time
-    in_flight: set[int] = field(factory=set)
-
-
 class Relay:
     """Delivers the items of some kinds.
 
@@ -117,7 +111,7 @@ class Relay:
             within the lease less 10 s, else it is cancelled.
         holder: names this relay among all that live, and no other; it is shown in claimed rows. What it claimed in a
             former life is taken back at once.
-        batch: most rows claimed of a lane at once.
+        batch: most rows claimed of a lane at once; more of one that delivers them faster than they can be claimed.
         concurrency: most deliveries at once in a lane.
         lease: seconds a claim lasts.
         interval: seconds between looks when nobody calls `wake`.
@@ -148,7 +142,8 @@ class Relay:
         self._lease = lease
         self._interval = interval
         self._rng = rng or Random()  # noqa: S311 (spreads repetitions, guards nothing)
-        self._lanes = {name: _Lane(name) for name in LANES}
+        self._lanes = {name: Lane(name, batch) for name in LANES}
+        self._completed = {kind: metrics.outbox_completed_total.labels(kind) for kind in self._kinds}
         self._finished: list[Completion] = []
         self._claim_now = trio.Event()
         self._record_now = trio.Event()
@@ -230,8 +225,8 @@ class Relay:
                     trouble += 1
                     wait = jittered_backoff(trouble, PAUSE_FIRST, PAUSE_CAP, self._rng)
                     _journal.warning("outbox.claim_failed", message=f"No items could be claimed: {error}")
-            if claimed:
-                continue  # where there was one batch there may be another
+            if claimed and any(lane.more and lane.ready_for_more() for lane in self._lanes.values()):
+                continue  # where there was one full batch there may be another
             pause = self._pause_until - trio.current_time()
             with trio.move_on_after(max(pause, wait)):
                 if pause > 0 or trouble:
@@ -248,19 +243,30 @@ class Relay:
         if self._pauses:
             busy = any(lane.in_flight or lane.waiting for lane in self._lanes.values())
             return {} if busy else dict.fromkeys(LANES, 1)
-        if len(self._finished) > self._batch * len(LANES):
+        if len(self._finished) > sum(lane.batch for lane in self._lanes.values()):
             return {}  # the recorder lags; it wakes us
-        return {name: self._batch for name, lane in self._lanes.items() if not lane.waiting}
+        lanes = [lane for lane in self._lanes.values() if lane.ready_for_more()]
+        for lane in lanes:
+            grown = min(lane.batch * 2, self._batch * QUICK_BATCHES)
+            lane.batch = grown if lane.quick and lane.more else self._batch
+        return {lane.name: lane.batch for lane in lanes}
 
     async def _claim(self, room: Mapping[str, int], nursery: trio.Nursery) -> int:
         items = await claim(self._db, self._kinds, dict(room), holder=self._holder, lease=self._lease)
-        until = trio.current_time() + self._lease - LEASE_MARGIN
+        now = trio.current_time()
+        until = now + self._lease - LEASE_MARGIN
         for item in items:
-            metrics.outbox_claimed_total.labels(item.kind).inc()
             if item.repeat:
                 self._repeats += 1
                 metrics.outbox_repeats_total.labels(item.kind).inc()
             self._lanes[item.lane].waiting.append((item, until))
+        for kind, count in Counter(item.kind for item in items).items():
+            metrics.outbox_claimed_total.labels(kind).inc(count)
+        claimed = Counter(item.lane for item in items)
+        for name, most in room.items():
+            lane = self._lanes[name]
+            lane.more = claimed[name] >= most
+            lane.claimed_at = now if claimed[name] else lane.claimed_at
         for lane in self._lanes.values():
             for _ in range(min(len(lane.waiting), self._concurrency - len(lane.in_flight))):
                 nursery.start_soon(self._deliver_in, lane)
@@ -268,30 +274,42 @@ class Relay:
 
     # ------------------------------------------------------------------ delivering
 
-    async def _deliver_in(self, lane: _Lane) -> None:
+    async def _deliver_in(self, lane: Lane) -> None:
         """Deliver what waits in this lane, one item after the other."""
         while lane.waiting:
-            # A claim that returns while the relay is being stopped still starts tasks: they begin nothing.
-            await trio.lowlevel.checkpoint_if_cancelled()
-            item, until = lane.waiting.popleft()
-            if trio.current_time() >= until:
-                # It waited in memory for too long: unbegun, it goes back, and whoever claims it has a whole
-                # lease.
-                self._finish(item, "ready")
-                continue
-            lane.in_flight.add(item.id)
-            try:
-                self._note(item, await self._attempt(item, until))
-            finally:
-                lane.in_flight.discard(item.id)
-        self._claim_now.set()
+            begun: OutboxItem | None = None
+            # One scope for all that ends in time: one for each would cost more than all else here.
+            with trio.CancelScope() as scope:
+                while lane.waiting and not scope.cancel_called:
+                    # A claim that returns while the relay is being stopped still starts tasks: they begin nothing.
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                    item, until = lane.waiting.popleft()
+                    if trio.current_time() >= until:
+                        # It waited in memory for too long: unbegun, it goes back, and whoever claims it has a whole
+                        # lease.
+                        self._finish(item, "ready")
+                        continue
+                    if scope.deadline != until:
+                        scope.deadline = until
+                    begun = item
+                    lane.in_flight.add(item.id)
+                    try:
+                        delivery = await self._attempt(item)
+                    finally:
+                        lane.in_flight.discard(item.id)
+                    begun = None
+                    self._note(item, delivery)
+            if begun is not None:
+                self._note(begun, Retry(error="out of time"))
+        lane.quick = trio.current_time() - lane.claimed_at < QUICK
+        if lane.more:
+            self._claim_now.set()
 
-    async def _attempt(self, item: OutboxItem, until: float) -> Delivery:
+    async def _attempt(self, item: OutboxItem) -> Delivery:
         if item.stale:
             return Drop("its time had passed")
         try:
-            with trio.move_on_at(until):
-                return await self._deliver(item)
+            return await self._deliver(item)
         except Exception as error:
             if getattr(error, "boundary_down", False):
                 return BoundaryDown(error=type(error).__name__)
@@ -302,7 +320,6 @@ class Relay:
                 error=repr(error),
             )
             return Retry(error=f"{type(error).__name__}: {error}"[:500])
-        return Retry(error="out of time")
 
     def _note(self, item: OutboxItem, delivery: Delivery) -> None:
         """Turn what became of an item into what is recorded."""
@@ -313,7 +330,7 @@ class Relay:
         match delivery:
             case Delivered(result):
                 self._delivered += 1
-                metrics.outbox_completed_total.labels(item.kind).inc()
+                self._completed[item.kind].inc()
                 self._finish(item, "done", result=result)
             case Drop(reason):
                 metrics.outbox_dropped_total.labels(item.kind).inc()
@@ -356,7 +373,7 @@ class Relay:
         for other in self._lanes.values():
             self._give_back(other)
 
-    def _give_back(self, lane: _Lane) -> None:
+    def _give_back(self, lane: Lane) -> None:
         while lane.waiting:
             self._finish(lane.waiting.popleft()[0], "ready")
 

@@ -131,7 +131,9 @@ class Completion:
 # ---------------------------------------------------------------------- the relay's two statements
 
 # For each kind and lane a walk along outbox_ready, so that a hundred thousand broadcasts do not stand before
-# one receipt.
+# one receipt. It ends where the future begins: `statement_timestamp()` is the real clock, too, and stable, so that the index
+# is asked for it, where `clock_timestamp()` had each claim look at every row that is in hand or put off. `any(array(…))` beside
+# the join leads to the rows by their keys, however many the planner believes there are; by itself it read the whole table.
 _CLAIM: Final = """
     with due as materialized (
         select r.id, r.lease_until
@@ -139,7 +141,7 @@ _CLAIM: Final = """
          cross join unnest($2::text[], $3::int[]) as l (lane, most)
          cross join lateral (
             select o.id, o.lease_until from outbox o
-             where o.status = 'ready' and o.kind = k.kind and o.lane = l.lane and o.available_at <= clock_timestamp()
+             where o.status = 'ready' and o.kind = k.kind and o.lane = l.lane and o.available_at <= statement_timestamp()
                and (o.order_key is null or not exists (
                     select 1 from outbox e where e.order_key = o.order_key and e.status = 'ready' and e.id < o.id))
              order by o.available_at, o.id
@@ -149,7 +151,7 @@ _CLAIM: Final = """
        set attempt = o.attempt + 1, lease_holder = $4, lease_until = clock_timestamp() + $5::interval,
            available_at = clock_timestamp() + $5::interval
       from due
-     where o.id = due.id
+     where o.id = due.id and o.id = any(array(select id from due))
     returning o.id, o.kind, o.key, o.lane, o.order_key, o.payload, o.attempt, o.failures,
               due.lease_until is not null as repeat,
               coalesce(o.valid_until <= vpnd_now(), false) as stale
@@ -178,7 +180,7 @@ _COMPLETE: Final = """
            finished_at = case when c.status = 'ready' then null else clock_timestamp() end
       from unnest($1::bigint[], $2::int[], $3::text[], $4::float8[], $5::int[], $6::text[], $7::jsonb[])
            as c (id, attempt, status, delay, cost, error, result)
-     where o.id = c.id and o.attempt = c.attempt and o.status = 'ready'
+     where o.id = c.id and o.attempt = c.attempt and o.status = 'ready' and o.id = any($1::bigint[])
 """
 
 
@@ -337,8 +339,8 @@ async def oldest_due(db: Database, kinds: Sequence[str]) -> dict[str, float]:
              from unnest($1::text[]) as k (kind) cross join unnest($2::text[]) as l (lane)
              left join lateral (
                   select available_at from outbox o
-                   where o.status = 'ready' and o.kind = k.kind and o.lane = l.lane and o.available_at <=
-                   clock_timestamp()
+                   where o.status = 'ready' and o.kind = k.kind and o.lane = l.lane
+                     and o.available_at <= statement_timestamp()
                    order by o.available_at limit 1) o on true
             group by k.kind""",
         list(kinds),

@@ -99,6 +99,7 @@ class Transaction:
     async def fetch(self, sql: str, *args: object) -> list[Row]:
         """Run one statement and return all its rows: bound them with LIMIT."""
         rows: list[Row] = await self._statement(_fetch, sql, args)
+        self._site.read(len(rows))
         return rows
 
     async def fetchrow(self, sql: str, *args: object) -> Row | None:
@@ -124,6 +125,10 @@ class Transaction:
     async def script(self, sql: str) -> None:
         """Run several statements without arguments, in one round trip."""
         await self._statement(_script, sql, ())
+
+    def note_xid(self, xid: str) -> None:
+        """Take the transaction id that a statement of the body brought along; COMMIT need not ask for it then."""
+        self._xid = xid
 
     def after_commit(self, callback: Callable[[], object]) -> None:
         """Call `callback` (synchronous) once this scope has committed; not at all otherwise."""
@@ -169,6 +174,7 @@ class Transaction:
             await self._seat.connection.execute(self._begin)
         self._since = time.perf_counter()
         self._site.waited(self._since - self._wait_since)
+        self._site.seated(*self._bridge.occupied)
         return await work(self._seat.connection, sql, args)
 
     # ------------------------------------------------------------------ the end
@@ -206,7 +212,7 @@ class Transaction:
                 )
 
     async def _commit(self, connection: Any) -> None:
-        if not self._read_only:
+        if not self._read_only and self._xid is None:
             self._xid = await connection.fetchval(_OWN_XID)
         self._commit_sent = True
         if await connection.execute("COMMIT") != "COMMIT":

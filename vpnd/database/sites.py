@@ -21,7 +21,7 @@ from vpnd.database.errors import (
     SerializationFailure,
     UniqueViolation,
 )
-from vpnd.runtime import metrics
+from vpnd.runtime import metrics, observations
 from vpnd.runtime.journal import get_journal
 
 __all__ = ["ACQUIRE_SLOW", "HOLD_LONG", "MOST_SITES", "Site", "count_error", "site_named"]
@@ -61,6 +61,7 @@ class Site:
     def waited(self, seconds: float) -> None:
         """A connection was had after so many seconds, limiter and pool together."""
         metrics.db_acquire_wait_seconds.observe(seconds)
+        observations.ACQUIRE.note(seconds, self.name)
         if seconds > ACQUIRE_SLOW:
             _journal.warning(
                 "database.acquire_slow",
@@ -74,6 +75,9 @@ class Site:
         """The connection taken at `since` (of `time.perf_counter`) was given back just now."""
         seconds = time.perf_counter() - since
         self._hold.observe(seconds)
+        # A migration holds one on purpose, before anything is served.
+        if not self.name.startswith("migrate."):
+            observations.HELD.note(seconds, self.name)
         if seconds > HOLD_LONG:
             _journal.warning(
                 "database.hold_long",
@@ -82,6 +86,14 @@ class Site:
                 site=self.name,
                 seconds=round(seconds, 3),
             )
+
+    def seated(self, used: int, most: int) -> None:
+        """A connection was taken; so many of all are in use now."""
+        observations.POOL_USED.note(used, self.name, limit=most)
+
+    def read(self, rows: int) -> None:
+        """A statement returned so many rows."""
+        observations.READ.note(rows, self.name)
 
     def took(self, since: float) -> None:
         """The operation that began at `since` has ended."""

@@ -31,7 +31,7 @@ import trio
 from attrs import frozen
 
 import vpnd
-from vpnd.runtime import metrics
+from vpnd.runtime import metrics, observations
 from vpnd.runtime.journal import get_journal
 
 journal = get_journal("monitors")
@@ -43,8 +43,12 @@ LAG_THRESHOLD: Final = 0.2
 #: daemon's time when made before each step. What short steps used since the last reading is booked to the long one after them.
 CPU_CLOCK_EVERY: Final = 0.002
 
-#: The sampler looks this often; a block shorter than the threshold plus this may go without its line.
-SAMPLE_INTERVAL: Final = 0.05  # seconds
+#: The sampler looks this often, and at what took this long: before a step breaks the audit's 50 ms, its line is known.
+SAMPLE_INTERVAL: Final = 0.02  # seconds
+SAMPLE_AFTER: Final = 0.025
+
+#: Tasks whose steps are a worker's: of supervised children, by how their names begin.
+WORKERS: Final = ("worker ", "node ", "outbox", "payouts ", "numberer")
 
 #: Reports kept for the reporting task; a loop that blocks more often than this between two reports loses the rest.
 MAX_PENDING: Final = 100
@@ -81,6 +85,8 @@ class StepTimer(trio.abc.Instrument):
         self.busy = False
         #: The longest step since somebody set this back to 0, in seconds.
         self.worst = 0.0
+        #: Steps since somebody set this back to 0.
+        self.steps = 0
         # Set here, because an instrument added from inside a task sees the end of a step whose start it missed.
         self.wall_start = time.perf_counter()
         self._cpu_wall = self.wall_start
@@ -99,23 +105,32 @@ class StepTimer(trio.abc.Instrument):
         """Report the step if it held the loop."""
         wall = time.perf_counter() - self.wall_start
         self.busy = False
-        if wall < 0.001:
+        self.steps += 1
+        if wall < observations.SHORTEST:
             return
         self.worst = max(self.worst, wall)
+        # What short steps used since the clock was last read is booked to this one, which cannot have used more than it took.
+        cpu = min(time.thread_time() - self._cpu_start, wall)
+        start, line = self.seen
+        if start != self.wall_start:
+            line = None
         if self._observe is not None:
             self._observe(wall)
+            name, where = task.name, line or ""
+            observations.BLOCKING.note(cpu, name, where)
+            observations.LAG.note(wall, name, where)
+            if name.startswith(WORKERS):
+                observations.YIELD.note(cpu, name, where)
         if wall >= self.threshold and len(self.reports) < MAX_PENDING:
-            cpu = time.thread_time() - self._cpu_start
-            start, line = self.seen
-            self.reports.append(
-                LagReport(
-                    task=task.name,
-                    kind="busy" if cpu >= self.threshold else "blocked",
-                    cpu=cpu,
-                    wall=wall,
-                    line=line if start == self.wall_start else None,
-                )
-            )
+            kind: Literal["busy", "blocked"] = "busy" if cpu >= self.threshold else "blocked"
+            self.reports.append(LagReport(task.name, kind, cpu, wall, line))
+
+    def count_short(self) -> None:
+        """Tell the record of the day of the steps that were too short to be timed, since the last call."""
+        steps, self.steps = self.steps, 0
+        if steps:
+            for measure in (observations.BLOCKING, observations.LAG):
+                measure.note(observations.SHORTEST, "any", count=steps)
 
 
 def _describe(frame: FrameType | None) -> str | None:
@@ -138,6 +153,7 @@ class StackSampler:
         self._timer = timer
         self._thread_id = thread_id
         self._interval = min(SAMPLE_INTERVAL, timer.threshold / 4)
+        self._after = min(SAMPLE_AFTER, timer.threshold / 2)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="vpnd-lag-sampler", daemon=True)
 
@@ -154,7 +170,7 @@ class StackSampler:
         timer = self._timer
         while not self._stop.wait(self._interval):
             start = timer.wall_start
-            late = timer.busy and time.perf_counter() - start > timer.threshold / 2
+            late = timer.busy and time.perf_counter() - start > self._after
             if late and timer.seen[0] != start:
                 line = _describe(sys._current_frames().get(self._thread_id))  # noqa: SLF001  the documented way to another thread's stack
                 # With its start, so that a line that was taken too late is no other step's.
@@ -165,12 +181,15 @@ class StackSampler:
 def watch_steps(threshold: float = LAG_THRESHOLD) -> Iterator[StepTimer]:
     """Time the steps of the running loop for as long as the block lasts; yields the timer, whose `reports` grow."""
     timer = StepTimer(threshold, metrics.loop_lag_seconds.observe)
+    observations.YIELD.fed = True
     sampler = StackSampler(timer, threading.get_ident())
     trio.lowlevel.add_instrument(timer)
     sampler.start()
     try:
         yield timer
     finally:
+        observations.YIELD.fed = False
+        timer.count_short()
         sampler.stop()
         trio.lowlevel.remove_instrument(timer)
 
@@ -190,6 +209,7 @@ async def monitor_lag(
             lately.append(timer.worst)
             timer.worst = 0.0
             metrics.loop_lag_worst_seconds.set(max(lately))
+            timer.count_short()
             reports, timer.reports = timer.reports, []
             for report in reports:
                 metrics.loop_blocks_total.inc()

@@ -1,97 +1,93 @@
-"""Crypto Pay (@CryptoBot): invoices priced in the shop's currency, paid in crypto.
+"""Crypto Pay (@CryptoBot): invoices priced in the shop's currency or in a coin, paid in crypto.
 
 Protocol facts (Crypto Pay API 1.5.2): the token goes in a header; answers are `{"ok", "result"|"error"}`;
 amounts are decimal strings; createInvoice knows no idempotency key, so that a call with an unknown outcome may
 leave an invoice nobody noted, which its payload still leads to the purchase; getInvoices takes up to 1000 ids in
 one call. A webhook is signed by HMAC-SHA256 over the raw body with the 32 bytes of SHA256(token) as key; it is
 sent at least once (17 times in 3 days), its `update_id` is not unique, and there is none for an expiry: hence the
-watcher. An invoice is paid once, so its id is the charge's.
+watcher. There are no refunds: what can go back is a `transfer`, off until the owner allows it in the app's security
+settings, whose `spend_id` is accepted once for ever. Lists come newest first by `offset` and `count`.
 """
 
 from __future__ import annotations
 
 import hmac
-import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from attrs import frozen
-
 from vpnd.config import Secret
 from vpnd.payments.base import (
+    ChargePage,
+    Ignored,
+    InvoiceOrder,
+    InvoiceState,
     MalformedWebhook,
     NewInvoice,
+    PaymentForbidden,
+    PaymentRejected,
     PaymentUnavailable,
+    ProviderRefund,
+    RefundOrder,
+    RefundPage,
+    RefundState,
+    RefundsUnavailable,
     provider_errors,
     read_envelope,
 )
+from vpnd.payments.cryptopay_objects import (
+    FIATS,
+    NAME,
+    charge_of_invoice,
+    coins_to_return,
+    is_coin,
+    made_at,
+    refund_of_transfer,
+)
+from vpnd.payments.reading import is_number, json_object
 from vpnd.runtime.http import HttpClient
 from vpnd.runtime.journal import get_journal
-from vpnd.shop.money import Money, MoneyError, format_decimal, parse_decimal
-from vpnd.shop.purchases import Purchase
-from vpnd.shop.settlement import Charge
+from vpnd.shop.charges import Charge
+from vpnd.shop.money import Money, format_decimal
 
 __all__ = [
     "DEFAULT_ASSETS",
+    "FIATS",
     "MAX_IDS",
     "NAME",
     "SIGNATURE_HEADER",
     "CryptoPay",
-    "Ignored",
-    "InvoiceState",
-    "MalformedWebhook",
     "parse_webhook",
     "verify_signature",
 ]
 
-NAME: Final = "cryptopay"
 SIGNATURE_HEADER: Final = "crypto-pay-api-signature"
 DEADLINE: Final = 10.0  # seconds a call, from when its turn has come
 MAX_IDS: Final = 1000  # of one getInvoices call
+PAGE: Final = 200  # items of a list asked for in one call
+# A paid invoice that vanished between two pages would pull the next one over the edge of a page already read. Pages
+# overlap by so many; what is newly paid meanwhile only pushes items back, where they are read twice.
+OVERLAP: Final = 10
+# Lists are sorted by when an invoice was made and not by when it was paid: the walk goes back this much further than
+# it is asked about. Our invoices live for an hour.
+LONGEST_LIFE: Final = timedelta(days=1)
 DEFAULT_ASSETS: Final = ("USDT", "TON", "BTC", "ETH", "LTC", "TRX")
 
 _journal = get_journal("payments")
 
 _EXPIRES_IN: Final = (1, 2_678_400)  # seconds; what createInvoice takes
-_DESCRIPTION_LIMIT: Final = 1024
-_CURRENCY: Final = re.compile(r"[A-Z][A-Z0-9]{1,15}\Z")
+_TEXT_LIMIT: Final = 1024  # characters of a description or a comment
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{64}\Z")
-_TEXT_LIMIT: Final = 64  # characters of an amount
-# What is worth keeping of a paid invoice beside its price: how much of which coin it really was.
-_DETAILS: Final = (
-    "hash",
-    "currency_type",
-    "paid_asset",
-    "paid_amount",
-    "paid_fiat_rate",
-    "paid_usd_rate",
-    "fee_asset",
-    "fee_amount",
-)
 
-
-@frozen
-class Ignored:
-    """A webhook that tells nothing we act on."""
-
-    reason: str
-
-
-@frozen
-class InvoiceState:
-    """An invoice as Crypto Pay has it now. `charge` is there when it is paid."""
-
-    external_id: str
-    status: str
-    charge: Charge | None
+# Why a transfer will never be made, whatever is mended here: too little or too much for Crypto Pay (some 1 to 25 000
+# USD), or nobody there by that id, who may have paid another's link without ever starting the bot.
+_FINAL_REFUSALS: Final = frozenset({"AMOUNT_TOO_SMALL", "AMOUNT_TOO_BIG", "USER_NOT_FOUND"})
 
 
 class CryptoPay:
-    """The client. One for the process; it keeps nothing but the token."""
+    """The client, a `Provider`. One for the process; it keeps nothing but the token and its options."""
 
     def __init__(
         self,
@@ -100,11 +96,25 @@ class CryptoPay:
         api_base: str = "https://pay.crypt.bot/api",
         *,
         accepted_assets: Sequence[str] = DEFAULT_ASSETS,
+        swap_to: str | None = None,
+        refunds_by_transfer: bool = False,
     ) -> None:
+        """Keep what is needed; nothing is asked yet.
+
+        Args:
+            http: the way out.
+            token: the app's.
+            api_base: where the API is.
+            accepted_assets: coins that invoices priced in fiat may be paid in.
+            swap_to: the coin Crypto Pay is to change what it takes into, as far as it can.
+            refunds_by_transfer: whether money may go back from the app's balance; the app has to allow transfers.
+        """
         self._http = http
         self._token = token
         self._base = api_base.rstrip("/")
         self._assets = ",".join(accepted_assets)
+        self._swap_to = swap_to
+        self._refunds_by_transfer = refunds_by_transfer
 
     @property
     def name(self) -> str:
@@ -116,37 +126,42 @@ class CryptoPay:
         result = await self._call("getMe", {})
         return result if isinstance(result, dict) else {}
 
-    async def create_invoice(self, purchase: Purchase, *, description: str) -> NewInvoice:
-        """Make an invoice of the purchase's price that carries its public id and lives as long as its price.
+    async def create_invoice(self, order: InvoiceOrder) -> NewInvoice:
+        """Make an invoice that carries the order's payload and lives as long as it says.
 
-        Not repeatable: each call makes another one. Any of them can be paid and settles the purchase.
-        Raises PaymentError.
+        Not repeatable: each call makes another one, since Crypto Pay takes no key. Any of them can be paid and
+        settles the purchase. Raises PaymentError.
         """
-        lifetime = int((purchase.expires_at - purchase.created_at).total_seconds())
-        result = await self._call(
-            "createInvoice",
-            {
-                "currency_type": "fiat",
-                "fiat": purchase.currency,
-                "accepted_assets": self._assets,
-                "amount": format_decimal(Money(purchase.amount, purchase.currency)),
-                "description": description[:_DESCRIPTION_LIMIT],
-                "payload": purchase.public_id,
-                "expires_in": min(max(lifetime, _EXPIRES_IN[0]), _EXPIRES_IN[1]),
-                "allow_comments": False,
-            },
-        )
+        asked: dict[str, Any] = {
+            **self._price(order.currency),
+            "amount": format_decimal(Money(order.amount, order.currency)),
+            "description": order.description[:_TEXT_LIMIT],
+            "payload": order.payload,
+            "expires_in": min(max(order.lifetime, _EXPIRES_IN[0]), _EXPIRES_IN[1]),
+            "allow_comments": False,
+        }
+        if self._swap_to is not None:
+            asked["swap_to"] = self._swap_to
+        result = await self._call("createInvoice", asked)
         invoice = result if isinstance(result, dict) else {}
         external_id, url = invoice.get("invoice_id"), invoice.get("bot_invoice_url") or invoice.get("pay_url")
-        if not _is_id(external_id) or not isinstance(url, str) or not url.startswith(("https://", "http://")):
+        if (
+            not is_number(external_id)
+            or not isinstance(url, str)
+            or not url.startswith(("https://", "http://"))
+        ):
             raise PaymentUnavailable(
                 "cryptopay createInvoice: the answer has no invoice_id or no address to pay at"
             )
-        return NewInvoice(
-            NAME, str(external_id), url, purchase.currency, purchase.amount, purchase.expires_at
-        )
+        return NewInvoice(NAME, str(external_id), url, order.currency, order.amount, order.expires_at)
 
-    async def get_invoices(self, external_ids: Sequence[str]) -> list[InvoiceState]:
+    def _price(self, currency: str) -> dict[str, str]:
+        """How a price in this currency is asked. Only one in fiat leaves the payer a choice of coins."""
+        if is_coin(currency):
+            return {"currency_type": "crypto", "asset": currency}
+        return {"currency_type": "fiat", "fiat": currency, "accepted_assets": self._assets}
+
+    async def invoice_states(self, external_ids: Sequence[str]) -> list[InvoiceState]:
         """The present state of up to 1000 invoices, one call; ids that are not the app's are missing.
 
         A paid one that cannot be read is journalled, has the status "unreadable", and does not spoil the
@@ -156,28 +171,97 @@ class CryptoPay:
             return []
         if len(external_ids) > MAX_IDS:
             raise ValueError(f"at most {MAX_IDS} invoices a call, not {len(external_ids)}")
-        asked = {"invoice_ids": ",".join(external_ids), "count": min(max(len(external_ids), 1), MAX_IDS)}
-        result = await self._call("getInvoices", asked)
+        asked = {"invoice_ids": ",".join(external_ids), "count": len(external_ids)}
+        states: list[InvoiceState] = []
+        for item in await self._items("getInvoices", asked):
+            if not is_number(item.get("invoice_id")):
+                continue
+            status, charge = str(item.get("status")), None
+            if status == "paid":
+                charge = _charge_or_none(item)
+                status = "paid" if charge is not None else "unreadable"
+            states.append(InvoiceState(str(item["invoice_id"]), status, charge))
+        return states
+
+    async def refund(self, order: RefundOrder) -> RefundState:
+        """Send coins back by `transfer`, once for the order's key.
+
+        Too small or too large an amount, and a payer Crypto Pay does not know, are refused for good. Where the app
+        may not transfer (METHOD_DISABLED), no refund can be made until its owner allows it: PaymentForbidden. Too
+        small a balance (INSUFFICIENT_FUNDS) is one coin's and not the app's, so that refunds in others go on:
+        PaymentRejected, as is any other refusal, for a person to read; the same key pays once that is mended.
+
+        Raises RefundsUnavailable where transfers are off, or what was paid or who paid is not known. Raises
+        PaymentError.
+        """
+        if not self._refunds_by_transfer:
+            raise RefundsUnavailable(
+                "cryptopay transfer: refunds by transfer are off", code=0, name="REFUNDS_OFF"
+            )
+        coins = coins_to_return(order)
+        try:
+            result = await self._call(
+                "transfer",
+                {
+                    "user_id": order.telegram_id,
+                    "asset": coins.currency,
+                    "amount": format_decimal(coins),
+                    "spend_id": order.key,
+                    "comment": order.description[:_TEXT_LIMIT],
+                },
+            )
+        except PaymentForbidden:
+            raise
+        except PaymentRejected as error:
+            return await self._after_refusal(order, error)
+        transfer_id = result.get("transfer_id") if isinstance(result, dict) else None
+        # It was made, whatever its number is.
+        return RefundState(str(transfer_id) if is_number(transfer_id) else "", "done")
+
+    async def _after_refusal(self, order: RefundOrder, error: PaymentRejected) -> RefundState:
+        if error.name == "SPEND_ID_ALREADY_USED":
+            for item in await self._items("getTransfers", {"spend_id": order.key, "count": 1}):
+                if item.get("spend_id") == order.key and is_number(item.get("transfer_id")):
+                    return RefundState(str(item["transfer_id"]), "done")
+            raise PaymentUnavailable("cryptopay getTransfers: a transfer that was made is not listed yet")
+        if error.name in _FINAL_REFUSALS:
+            return RefundState("", "refused", error.name)
+        raise error
+
+    async def charges_since(self, since: datetime, cursor: str | None = None) -> ChargePage:
+        """A page of the app's invoices paid since a moment, newest first; one may stand on two pages, none is left out.
+
+        Raises PaymentError.
+        """
+        offset = _offset(cursor)
+        items = await self._items("getInvoices", {"status": "paid", "offset": offset, "count": PAGE})
+        read = [_charge_or_none(item) for item in items]
+        charges = (one for one in read if one is not None)
+        return ChargePage(
+            tuple(one for one in charges if one.paid_at is None or one.paid_at >= since),
+            read.count(None),
+            _next(items, offset, since - LONGEST_LIFE),
+        )
+
+    async def refunds_since(self, since: datetime, cursor: str | None = None) -> RefundPage:
+        """A page of the app's transfers since a moment, newest first. Those we did not ask for are among them, with
+        keys that are not ours. One may stand on two pages. Raises PaymentError."""
+        offset = _offset(cursor)
+        items = await self._items("getTransfers", {"offset": offset, "count": PAGE})
+        read = (_refund_or_none(item) for item in items)
+        return RefundPage(
+            tuple(one for one in read if one is not None and (one.at is None or one.at >= since)),
+            _next(items, offset, since),
+        )
+
+    async def _items(self, operation: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The items of a list; what is no object is an empty one, so that a page keeps its length."""
+        result = await self._call(operation, parameters)
         # The documentation says result.items; some servers answer with the bare list.
         items = result.get("items") if isinstance(result, dict) else result
         if not isinstance(items, list):
-            raise PaymentUnavailable("cryptopay getInvoices: the answer has no items")
-        states: list[InvoiceState] = []
-        for item in items:
-            if not isinstance(item, dict) or not _is_id(item.get("invoice_id")):
-                continue
-            try:
-                charge = charge_of_invoice(item, "items") if item.get("status") == "paid" else None
-            except MalformedWebhook as error:
-                _journal.error(
-                    "payment.invoice_unreadable",
-                    message=f"Crypto Pay reports a paid invoice that cannot be read: {error}",
-                    invoice=item["invoice_id"],
-                )
-                states.append(InvoiceState(str(item["invoice_id"]), "unreadable", None))
-                continue
-            states.append(InvoiceState(str(item["invoice_id"]), str(item.get("status")), charge))
-        return states
+            raise PaymentUnavailable(f"cryptopay {operation}: the answer has no items")
+        return [item if isinstance(item, dict) else {} for item in items]
 
     async def _call(self, operation: str, parameters: Mapping[str, Any]) -> Any:
         with provider_errors(NAME, operation):
@@ -193,6 +277,44 @@ class CryptoPay:
         return read_envelope(NAME, operation, response)
 
 
+def _charge_or_none(item: Mapping[str, Any]) -> Charge | None:
+    """The charge of a paid invoice, or None with a line in the journal when it cannot be read."""
+    try:
+        return charge_of_invoice(item, "items")
+    except MalformedWebhook as error:
+        _journal.error(
+            "payment.invoice_unreadable",
+            message=f"Crypto Pay reports a paid invoice that cannot be read: {error}",
+            invoice=str(item.get("invoice_id"))[:32],
+        )
+        return None
+
+
+def _refund_or_none(item: Mapping[str, Any]) -> ProviderRefund | None:
+    try:
+        return refund_of_transfer(item, "items")
+    except MalformedWebhook as error:
+        _journal.error(
+            "payment.refund_unreadable",
+            message=f"Crypto Pay reports a transfer that cannot be read: {error}",
+            transfer=str(item.get("transfer_id"))[:32],
+        )
+        return None
+
+
+def _offset(cursor: str | None) -> int:
+    """Where a page begins, out of the cursor the page before it gave."""
+    return 0 if cursor is None else int(cursor)
+
+
+def _next(items: Sequence[Mapping[str, Any]], offset: int, until: datetime) -> str | None:
+    """The cursor of the following page; None when this was the last, or reaches back beyond `until`."""
+    times = [made for item in items if (made := made_at(item)) is not None]
+    if len(items) < PAGE or (times and min(times) < until):
+        return None
+    return str(offset + PAGE - OVERLAP)
+
+
 def verify_signature(token: str, raw_body: bytes, header: str | None) -> bool:
     """Whether the header signs exactly these bytes with this token, compared in constant time.
 
@@ -206,12 +328,7 @@ def verify_signature(token: str, raw_body: bytes, header: str | None) -> bool:
 
 def parse_webhook(raw: bytes) -> Charge | Ignored:
     """What a webhook says, once its signature was verified. Raises MalformedWebhook, which names the field."""
-    try:
-        document = json.loads(raw, parse_float=Decimal)
-    except (ValueError, RecursionError):
-        raise MalformedWebhook("(body)", "is not JSON") from None
-    if not isinstance(document, dict):
-        raise MalformedWebhook("(body)", "is not an object")
+    document = json_object(raw)
     kind = document.get("update_type")
     if not isinstance(kind, str):
         raise MalformedWebhook("update_type", "is missing or no text")
@@ -223,68 +340,3 @@ def parse_webhook(raw: bytes) -> Charge | Ignored:
     if invoice.get("status") != "paid" and isinstance(invoice.get("status"), str):
         return Ignored(f"status {invoice['status'][:32]!r}")
     return charge_of_invoice(invoice, "payload")
-
-
-def charge_of_invoice(invoice: Mapping[str, Any], where: str) -> Charge:
-    """The charge a paid invoice is. Raises MalformedWebhook; `where` is the prefix of the fields it names."""
-    if not _is_id(invoice.get("invoice_id")):
-        raise MalformedWebhook(f"{where}.invoice_id", "is missing or no positive whole number")
-    if invoice.get("status") != "paid":
-        raise MalformedWebhook(f"{where}.status", "is missing or not 'paid'")
-    # Invoices made before version 1.2 of the API have no currency_type and are priced in a coin.
-    kind = invoice.get("currency_type", "crypto")
-    if kind not in ("fiat", "crypto"):
-        raise MalformedWebhook(f"{where}.currency_type", "is neither 'fiat' nor 'crypto'")
-    unit = "fiat" if kind == "fiat" else "asset"
-    currency = invoice.get(unit)
-    if not isinstance(currency, str) or not _CURRENCY.match(currency):
-        raise MalformedWebhook(f"{where}.{unit}", "is missing or no currency code")
-    amount_text = _amount_text(invoice.get("amount"), f"{where}.amount")
-    payload = invoice.get("payload")
-    if payload is not None and not isinstance(payload, str):
-        raise MalformedWebhook(f"{where}.payload", "is no text")
-    details = {name: str(invoice[name])[:128] for name in _DETAILS if invoice.get(name) is not None}
-    return Charge(
-        provider=NAME,
-        charge_id=str(invoice["invoice_id"]),
-        amount=_minor_units(amount_text, currency),
-        currency=currency,
-        amount_text=amount_text,
-        invoice_external_id=str(invoice["invoice_id"]),
-        payload=payload,
-        paid_at=_moment(invoice.get("paid_at"), f"{where}.paid_at"),
-        details=details,
-    )
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
-
-
-def _amount_text(value: object, field: str) -> str:
-    """The provider's own text. Documented as a string; some samples show a number, read as Decimal here."""
-    if isinstance(value, str) and 0 < len(value) <= _TEXT_LIMIT:
-        return value.replace("\x00", "")
-    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
-        return str(value)[:_TEXT_LIMIT]
-    raise MalformedWebhook(field, "is missing or no decimal text")
-
-
-def _minor_units(text: str, currency: str) -> int | None:
-    """Minor units, or None for an amount that is not exact here: such a charge is held for an admin."""
-    try:
-        return parse_decimal(text, currency).amount
-    except MoneyError:
-        return None
-
-
-def _moment(value: object, field: str) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None:
-        raise MalformedWebhook(field, "is no ISO 8601 moment")
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,8 +1,10 @@
-"""Telegram Stars: invoices that are messages, and the last question before the money moves.
+"""Telegram Stars: invoices that are messages or links, and the last question before the money moves.
 
 Protocol facts (Bot API 10): currency XTR, an empty provider token, exactly one price. A pre_checkout_query must be
 answered within 10 s and is the only moment to say no. Only a successful_payment means paid; its
-telegram_payment_charge_id names the charge once and for all, and is what refundStarPayment takes.
+telegram_payment_charge_id names the charge once and for all, and is what refundStarPayment takes. A subscription can
+only be begun by a link (createInvoiceLink), runs for 2 592 000 s and costs at most 10 000 Stars; each of its charges is
+told by a successful_payment of its own with the same payload, and none but the first is asked about beforehand.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from vpnd.shop.settlement import Charge
 
 __all__ = [
     "CURRENCY",
+    "MAX_SUBSCRIPTION",
     "NAME",
+    "SUBSCRIPTION_DAYS",
     "PreCheckoutAnswer",
     "StarsInvoice",
     "charge_from_successful_payment",
@@ -31,6 +35,9 @@ __all__ = [
 
 NAME: Final = "stars"
 CURRENCY: Final = "XTR"
+SUBSCRIPTION_DAYS: Final = 30  # the only period that Telegram charges by itself
+MAX_SUBSCRIPTION: Final = 10_000  # Stars; the most that a period may cost
+_SUBSCRIPTION_PERIOD: Final = 2_592_000  # seconds
 
 _TITLE_LIMIT: Final = 32
 _DESCRIPTION_LIMIT: Final = 255
@@ -52,7 +59,7 @@ Refusal = Literal[
 
 @frozen
 class StarsInvoice:
-    """What sendInvoice needs, beside the chat."""
+    """What sendInvoice needs, beside the chat, and createInvoiceLink with `subscription_period` (seconds)."""
 
     title: str
     description: str
@@ -61,10 +68,11 @@ class StarsInvoice:
     amount: int
     currency: str = CURRENCY
     provider_token: str = ""
+    subscription_period: int | None = None
 
     def as_request(self) -> dict[str, Any]:
         """The parameters as the Bot API names them; `prices` as plain objects."""
-        return {
+        request: dict[str, Any] = {
             "title": self.title,
             "description": self.description,
             "payload": self.payload,
@@ -72,6 +80,9 @@ class StarsInvoice:
             "currency": self.currency,
             "prices": [{"label": self.label, "amount": self.amount}],
         }
+        if self.subscription_period is not None:
+            request["subscription_period"] = self.subscription_period
+        return request
 
 
 @frozen
@@ -83,7 +94,7 @@ class PreCheckoutAnswer:
 
 
 def invoice_parameters(purchase: Purchase, *, title: str, description: str) -> StarsInvoice:
-    """The invoice message of a purchase by Stars. Raises ValueError for one by another method."""
+    """The invoice of what is still missing of a purchase by Stars. Raises ValueError for one by another method."""
     if purchase.method != NAME or purchase.currency != CURRENCY:
         raise ValueError(f"purchase {purchase.public_id} is not paid by Stars")
     return StarsInvoice(
@@ -91,17 +102,18 @@ def invoice_parameters(purchase: Purchase, *, title: str, description: str) -> S
         description=description[:_DESCRIPTION_LIMIT],
         payload=purchase.public_id,
         label=title[:_TITLE_LIMIT],
-        amount=purchase.amount,
+        amount=purchase.missing,
+        subscription_period=_SUBSCRIPTION_PERIOD if purchase.recurring else None,
     )
 
 
 _CHECK: Final = """
-select c.telegram_id, p.method, p.status, p.currency, p.amount, p.expires_at > vpnd_now() as in_time,
-       o.on_sale and pl.on_sale as on_sale
+select c.telegram_id, p.method, p.status, p.currency, p.amount - p.received as missing, p.expires_at > vpnd_now() as in_time,
+       p.kind = 'topup' or (o.on_sale and pl.on_sale) as on_sale
 from purchases p
 join customers c on c.id = p.customer_id
-join offers o on o.id = p.offer_id
-join plans pl on pl.id = o.plan_id
+left join offers o on o.id = p.offer_id
+left join plans pl on pl.id = o.plan_id
 where p.public_id = $1
 """
 
@@ -134,7 +146,7 @@ def _refusal(row: Row | None, payer: int, currency: str, total_amount: int) -> R
         return "already_paid"
     if row["status"] != "pending" or not row["in_time"]:
         return "purchase_expired"
-    if row["currency"] != currency or row["amount"] != total_amount:
+    if row["currency"] != currency or row["missing"] != total_amount:
         return "wrong_price"
     return None if row["on_sale"] else "off_sale"
 
@@ -148,8 +160,13 @@ def charge_from_successful_payment(
     payload: str,
     payer_telegram_id: int,
     paid_at: datetime | None = None,
+    recurring: bool = False,
+    runs_until: datetime | None = None,
 ) -> Charge:
-    """The charge that a successful_payment reports. `total_amount` in minor units, which Stars are."""
+    """The charge that a successful_payment reports. `total_amount` in minor units, which Stars are.
+
+    `recurring` and `runs_until` are its is_recurring and subscription_expiration_date.
+    """
     return Charge(
         provider=NAME,
         charge_id=telegram_payment_charge_id,
@@ -159,5 +176,7 @@ def charge_from_successful_payment(
         payload=payload,
         payer_telegram_id=payer_telegram_id,
         paid_at=paid_at,
-        details={"provider_payment_charge_id": provider_payment_charge_id},
+        recurring=recurring,
+        runs_until=runs_until,
+        details={"provider_payment_charge_id": provider_payment_charge_id, "payer": payer_telegram_id},
     )

@@ -1,4 +1,4 @@
-"""The payment watcher: asks Crypto Pay about invoices whose webhook may never come.
+"""The payment watcher: asks providers about invoices whose webhook may never come.
 
 Oldest unchecked first, so that no invoice starves behind newer ones; many ids a call; and no connection to the
 database is held while the provider is asked.
@@ -7,13 +7,14 @@ database is held while the provider is asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from attrs import frozen
 
 from vpnd.database.database import Database
 from vpnd.database.errors import DatabaseError
-from vpnd.payments.cryptopay import NAME, CryptoPay
+from vpnd.payments.base import InvoiceOrder, Provider
 from vpnd.payments.settle import settle_charge
 from vpnd.shop.purchases import Invoice, Purchase, attach_invoice
 from vpnd.shop.settlement import SettlementResult
@@ -22,6 +23,9 @@ from vpnd.shop.status import invoices_to_check, mark_invoices_expired
 __all__ = ["CheckReport", "check_invoices", "invoice_for"]
 
 CHECK_LIMIT: Final = 100  # invoices of one call
+
+# A purchase that is about to end is still given so long to be paid: whoever asks for an invoice means to pay it.
+SHORTEST_LIFE: Final = timedelta(minutes=5)
 
 
 @frozen
@@ -35,21 +39,22 @@ class CheckReport:
 
 async def check_invoices(
     db: Database,
-    client: CryptoPay,
+    provider: Provider,
     limit: int = CHECK_LIMIT,
     *,
     on_commit: Sequence[Callable[[SettlementResult], None]] = (),
 ) -> CheckReport:
-    """Ask about up to `limit` open invoices in one call, settle those paid and stop watching those expired.
+    """Ask about up to `limit` of a provider's open invoices, settle those paid and stop watching those expired.
 
     An invoice that fails to settle stays open and is asked about again; the others are settled all the same,
     and the failures are raised at the end as a group. Raises PaymentError when the provider cannot be asked.
     """
-    watched = await invoices_to_check(db, NAME, limit)
+    watched = await invoices_to_check(db, provider.name, limit)
     if not watched:
         return CheckReport(0, 0, 0)
     states = {
-        state.external_id: state for state in await client.get_invoices([one.external_id for one in watched])
+        state.external_id: state
+        for state in await provider.invoice_states([one.external_id for one in watched])
     }
     over: list[str] = []
     failures: list[DatabaseError] = []
@@ -67,21 +72,45 @@ async def check_invoices(
         elif (state is not None and state.status == "expired") or (state is None and one.overdue):
             # Gone at the provider and long over: nobody can pay it any more.
             over.append(one.external_id)
-    expired = await mark_invoices_expired(db, NAME, over) if over else 0
+    expired = await mark_invoices_expired(db, provider.name, over) if over else 0
     if failures:
         raise ExceptionGroup("paid invoices could not be settled", failures)
     return CheckReport(len(watched), paid, expired)
 
 
-async def invoice_for(db: Database, client: CryptoPay, purchase: Purchase, *, description: str) -> Invoice:
-    """The purchase's open invoice, made at the provider when there is none yet.
+async def invoice_for(
+    db: Database,
+    provider: Provider,
+    purchase: Purchase,
+    *,
+    description: str,
+    return_url: str | None = None,
+    now: datetime | None = None,
+) -> Invoice:
+    """The purchase's open invoice for what is still missing, made at the provider when there is none yet.
 
-    The provider is asked with no connection held. Two calls at once may make two invoices: both are watched,
-    and whichever is paid settles the purchase. Raises PaymentError and DatabaseError.
+    The provider is asked with no connection held, under a key that names this invoice of this purchase: one that
+    knows such keys makes no second one when the answer was lost. Two calls at once may make two elsewhere: both are
+    watched, and whichever is paid settles the purchase.
+
+    Args:
+        db: where it is noted.
+        provider: who makes it; of another provider's invoice none is reused.
+        purchase: as it was read just now.
+        description: what the payer reads.
+        return_url: where he is sent back to, for providers with a page of their own.
+        now: business time; an invoice that is over by then is not shown again, and a new one lives as long as the
+            purchase still does. Without it a new one lives as long as the whole purchase.
+
+    Raises:
+        ValueError: nothing is missing.
+        PaymentError, DatabaseError: it could not be made, or not be noted.
     """
-    if purchase.invoice is not None and purchase.invoice.status == "active":
+    if purchase.missing <= 0:
+        raise ValueError(f"purchase {purchase.public_id} needs no invoice: nothing of it is missing")
+    if purchase.invoice is not None and _still_asks(purchase.invoice, provider, purchase, now):
         return purchase.invoice
-    made = await client.create_invoice(purchase, description=description)
+    made = await provider.create_invoice(_order(purchase, description, return_url, now))
     async with db.transaction("payments.attach_invoice") as tx:
         invoice_id = await attach_invoice(
             tx,
@@ -102,4 +131,31 @@ async def invoice_for(db: Database, client: CryptoPay, purchase: Purchase, *, de
         amount=made.amount,
         status="active",
         expires_at=made.expires_at,
+    )
+
+
+def _still_asks(invoice: Invoice, provider: Provider, purchase: Purchase, now: datetime | None) -> bool:
+    """Whether an invoice can be shown again: open, this provider's, and asking exactly what is missing."""
+    return (
+        invoice.status == "active"
+        and invoice.provider == provider.name
+        and (invoice.amount, invoice.currency) == (purchase.missing, purchase.currency)
+        and (now is None or invoice.expires_at > now)
+    )
+
+
+def _order(
+    purchase: Purchase, description: str, return_url: str | None, now: datetime | None
+) -> InvoiceOrder:
+    begins = purchase.created_at if now is None else now
+    expires_at = max(purchase.expires_at, begins + SHORTEST_LIFE)
+    return InvoiceOrder(
+        key=f"{purchase.public_id}:{purchase.invoices + 1}",
+        payload=purchase.public_id,
+        amount=purchase.missing,
+        currency=purchase.currency,
+        description=description,
+        lifetime=int((expires_at - begins).total_seconds()),
+        expires_at=expires_at,
+        return_url=return_url,
     )

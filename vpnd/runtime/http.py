@@ -28,7 +28,7 @@ import trio
 from attrs import frozen
 
 from vpnd import __version__
-from vpnd.runtime import metrics
+from vpnd.runtime import metrics, observations
 from vpnd.runtime.held import refuse_if_held
 from vpnd.runtime.http_answers import (
     FingerprintMismatch,
@@ -207,10 +207,12 @@ class HttpClient:
             outcome = "cancelled"
             raise
         finally:
-            self._measured(sending, outcome, trio.current_time() - started)
+            self._measured(sending, outcome, trio.current_time() - started, deadline)
 
-    def _measured(self, sending: _Sending, outcome: str, took: float) -> None:
+    def _measured(self, sending: _Sending, outcome: str, took: float, deadline: float) -> None:
         sending.count(outcome, took)
+        observations.HTTP_CALL.note(took, sending.boundary, sending.operation)
+        observations.HTTP_CEILING.note(took, sending.boundary, sending.operation, deadline)
         if took > self._slow_after:
             metrics.http_client_slow_total.labels(sending.boundary).inc()
             _journal.warning(

@@ -66,6 +66,7 @@ WEBHOOK_RESULTS: Final = (
     "duplicate",
     "ignored",
     "unauthorised",
+    "forged",
     "malformed",
     "too_slow",
     "too_large",
@@ -305,6 +306,26 @@ http_server_request_duration_seconds: Final = Histogram(
 )
 settlements_total: Final = Counter(
     "vpnd_settlements_total", "Charges by what became of them.", ["provider", "outcome"], registry=REGISTRY
+)
+refunds_total: Final = Counter(
+    "vpnd_refunds_total", "Refunds by how they ended.", ["provider", "status"], registry=REGISTRY
+)
+renewals_total: Final = Counter(
+    "vpnd_renewals_total",
+    "Renewals from customers' balances by what became of them.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+balance_drift_accounts: Final = Gauge(
+    "vpnd_balance_drift_accounts",
+    "Customers' accounts whose cached balance was not what the ledger says when they were last verified; an alarm above 0.",
+    registry=REGISTRY,
+)
+payment_differences_total: Final = Counter(
+    "vpnd_payment_differences_total",
+    "Differences between a provider's lists and ours, by kind and whether they were mended.",
+    ["provider", "kind", "mended"],
+    registry=REGISTRY,
 )
 ledger_imbalance_minor: Final = Gauge(
     "vpnd_ledger_imbalance_minor", "Sum over the whole ledger in minor units; anything but 0 is an alarm.", ["currency"],

@@ -25,25 +25,26 @@ out of time goes on where it stopped, soon. One that got nothing done in its who
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from random import Random, SystemRandom
 from typing import Any, Final, NoReturn
 
-import attrs
 import trio
 
-from vpnd.runtime import metrics
+from vpnd.runtime import metrics, observations
 from vpnd.runtime.backoff import jittered_backoff
 from vpnd.runtime.groups import plainest
 from vpnd.runtime.journal import get_journal
 from vpnd.runtime.limits import LimitClass, as_class
 from vpnd.runtime.worker_spec import (
     ItemWorker,
+    Iteration,
     LeaseLike,
     Poison,
     Sweep,
     SweepContext,
     WorkerSpec,
+    WorkerStatistics,
     configured,
 )
 
@@ -76,59 +77,38 @@ FAILURE_CAP: Final = 60.0
 QUIET: Final = 60.0
 
 
-@attrs.frozen
-class WorkerStatistics:
-    """A worker at one moment. Durations are seconds; `last_success` is Unix time, None before the first."""
-
-    name: str
-    awake: bool
-    paused: bool
-    iterations: int
-    failures: int
-    timeouts: int
-    items: int
-    item_failures: int
-    last_outcome: str | None
-    last_duration: float | None
-    last_success: float | None
-
-
-@attrs.define
-class _Iteration:
-    """The tally of one iteration. `worked` says that a statement succeeded, `unsaid` waits for that."""
-
-    deadline_at: float
-    fetched: int = 0
-    done: int = 0
-    failed: int = 0
-    worked: bool = False
-    hung_at: Any = None
-    unsaid: list[Poison] = attrs.Factory(list)
-
-
 class WorkerRunner:
     """Runs one worker; see the head of the module.
 
     Args:
         spec: the worker.
         lease: an iteration only happens while this is held.
+        turn: shared by the sweeps of a process, which take turns by it, a batch each: the statements of several at once would
+            keep the server's processors from the short ones that a customer waits for.
         rng: source of the jitter.
     """
 
     def __init__(
-        self, spec: WorkerSpec, *, lease: LeaseLike | None = None, rng: Random | None = None
+        self,
+        spec: WorkerSpec,
+        *,
+        lease: LeaseLike | None = None,
+        turn: trio.CapacityLimiter | None = None,
+        rng: Random | None = None,
     ) -> None:
         self.spec: Final = spec
         self._lease = lease
+        self._turn = turn
         self._rng = rng or SystemRandom()
         self._cursor: Any = None
-        self._awake = self._woken = self._paused = False
+        self._awake = self._woken = self._paused = self._was_paused = False
         self._changed = trio.Event()
         self._failures_in_a_row = 0
         self._iterations = self._failures = self._timeouts = self._items = self._item_failures = 0
         self._last_outcome: str | None = None
         self._last_duration: float | None = None
         self._last_success: float | None = None
+        self._last_end: float | None = None
         self._last_said = float("-inf")
         metrics.declare_worker(spec.name)
 
@@ -156,26 +136,34 @@ class WorkerRunner:
         """Return what this worker has done so far."""
         return WorkerStatistics(
             name=self.spec.name,
+            interval=self.spec.interval,
             awake=self._awake,
             paused=self._paused,
             iterations=self._iterations,
             failures=self._failures,
+            failures_in_a_row=self._failures_in_a_row,
             timeouts=self._timeouts,
             items=self._items,
             item_failures=self._item_failures,
             last_outcome=self._last_outcome,
             last_duration=self._last_duration,
             last_success=self._last_success,
+            last_end=self._last_end,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Iterate for ever. Ends by cancellation only, which cuts a running iteration at its next checkpoint."""
         task_status.started()
         delay = self._rng.uniform(0, min(self.spec.interval, START_SPREAD))
+        due = trio.current_time() + delay
         while True:
             await self._sleep(delay)
+            # A pause is a wish, and what it put off is not late.
+            late = 0.0 if self._was_paused else max(0.0, trio.current_time() - due)
+            observations.LATENESS.note(late, self.spec.name, limit=self.spec.interval)
             outcome = await self.run_once()
             delay = self._delay(outcome)
+            due = trio.current_time() + delay
             if outcome == "failed":
                 pause = min(delay, FAILURE_FIRST)
                 await trio.sleep(pause)
@@ -185,7 +173,7 @@ class WorkerRunner:
         """Do one iteration now and return its outcome: ok, failed, timeout or no_lease. Never raises `Exception`."""
         spec = self.spec
         began = trio.current_time()
-        iteration = _Iteration(began + spec.deadline)
+        iteration = Iteration(began + spec.deadline)
         self._woken, self._awake = False, True
         metrics.worker_in_progress.labels(spec.name).set(1)
         outcome = "cancelled"
@@ -223,10 +211,12 @@ class WorkerRunner:
 
     async def _sleep(self, delay: float) -> None:
         """Wait until the time is over or somebody wakes us, and no pause is in force."""
+        self._was_paused = False
         with trio.move_on_after(delay):
             while self._paused or not self._woken:
                 await self._changed.wait()
         while self._paused:
+            self._was_paused = True
             await self._changed.wait()
 
     def _delay(self, outcome: str) -> float:
@@ -241,7 +231,7 @@ class WorkerRunner:
 
     # -- one iteration ---------------------------------------------------------------------------------------
 
-    async def _work(self, iteration: _Iteration) -> None:
+    async def _work(self, iteration: Iteration) -> None:
         spec = self.spec
         if isinstance(spec, ItemWorker):
             await self._do_items(spec, iteration)
@@ -251,7 +241,7 @@ class WorkerRunner:
             await self._sweep_by_keys(spec, spec.keys, iteration)
         self._cursor = None
 
-    async def _do_items(self, spec: ItemWorker[Any], iteration: _Iteration) -> None:
+    async def _do_items(self, spec: ItemWorker[Any], iteration: Iteration) -> None:
         while True:
             page = await spec.page(self._cursor, spec.batch)
             fetched = self._check_page(page, iteration)
@@ -272,7 +262,7 @@ class WorkerRunner:
                 return
 
     async def _sweep_by_keys(
-        self, spec: Sweep, keys: Callable[[Any, int], Awaitable[Sequence[Any]]], iteration: _Iteration
+        self, spec: Sweep, keys: Callable[[Any, int], Awaitable[Sequence[Any]]], iteration: Iteration
     ) -> None:
         while True:
             page = tuple(await keys(self._cursor, spec.batch))
@@ -283,7 +273,8 @@ class WorkerRunner:
                 iteration.hung_at = piece[-1]
                 context = SweepContext(spec.name, iteration.deadline_at, keys=piece)
                 try:
-                    iteration.done += await spec.sweep(context, len(piece))
+                    async with self._turn or nullcontext():
+                        iteration.done += await spec.sweep(context, len(piece))
                 except Exception as error:
                     if _boundary_down(error):
                         raise
@@ -308,12 +299,13 @@ class WorkerRunner:
                 raise error from iteration.unsaid[-1].error
             self._succeeded(iteration)
 
-    async def _sweep_by_limit(self, spec: Sweep, iteration: _Iteration) -> None:
+    async def _sweep_by_limit(self, spec: Sweep, iteration: Iteration) -> None:
         limit, skip = spec.batch, 0
         while True:
             await trio.lowlevel.checkpoint()
             try:
-                done = await spec.sweep(SweepContext(spec.name, iteration.deadline_at, skip), limit)
+                async with self._turn or nullcontext():
+                    done = await spec.sweep(SweepContext(spec.name, iteration.deadline_at, skip), limit)
             except Exception as error:
                 if _boundary_down(error):
                     raise
@@ -323,13 +315,15 @@ class WorkerRunner:
                 limit = max(1, limit // 2)
                 continue
             self._succeeded(iteration)
+            observations.BATCH.note(done, self.spec.name, limit=limit)
             iteration.done += done
             iteration.fetched += done
             if done < limit:
                 return
             limit = min(spec.batch, limit * 2)
 
-    def _check_page(self, page: Sequence[Any], iteration: _Iteration) -> int:
+    def _check_page(self, page: Sequence[Any], iteration: Iteration) -> int:
+        observations.BATCH.note(len(page), self.spec.name, limit=self.spec.batch)
         if len(page) > self.spec.batch:
             raise ValueError(f"a page of {self.spec.name} has {len(page)} rows, more than {self.spec.batch}")
         iteration.fetched += len(page)
@@ -338,7 +332,7 @@ class WorkerRunner:
     # -- poison ----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _alone(self, iteration: _Iteration, key: Any) -> Iterator[None]:
+    def _alone(self, iteration: Iteration, key: Any) -> Iterator[None]:
         """Keep an item's failure to itself."""
         try:
             yield
@@ -349,7 +343,7 @@ class WorkerRunner:
             iteration.unsaid.append(Poison(self.spec.name, key, error))
             self._say_poison(iteration)
 
-    def _poisoned(self, iteration: _Iteration, key: Any, error: BaseException) -> None:
+    def _poisoned(self, iteration: Iteration, key: Any, error: BaseException) -> None:
         """Note a row that fails alone. It is said once the statement has proven to work at all."""
         iteration.unsaid.append(Poison(self.spec.name, key, error))
         if iteration.worked:
@@ -357,12 +351,12 @@ class WorkerRunner:
         elif len(iteration.unsaid) > MAX_POISON:
             raise error
 
-    def _succeeded(self, iteration: _Iteration) -> None:
+    def _succeeded(self, iteration: Iteration) -> None:
         """Note that the statement works: what failed alone is poisoned indeed."""
         iteration.worked = True
         self._say_poison(iteration)
 
-    def _say_poison(self, iteration: _Iteration) -> None:
+    def _say_poison(self, iteration: Iteration) -> None:
         while iteration.unsaid:
             poison = iteration.unsaid.pop(0)
             iteration.failed += 1
@@ -377,7 +371,7 @@ class WorkerRunner:
             if self.spec.on_poison is not None:
                 self.spec.on_poison(poison)
 
-    def _step_over(self, iteration: _Iteration) -> None:
+    def _step_over(self, iteration: Iteration) -> None:
         """After a whole deadline without any progress, begin behind what it was spent on."""
         if iteration.done == 0 and iteration.failed == 0 and iteration.hung_at is not None:
             self._cursor = iteration.hung_at
@@ -386,20 +380,24 @@ class WorkerRunner:
 
     # -- accounts --------------------------------------------------------------------------------------------
 
-    def _account(self, iteration: _Iteration, outcome: str, duration: float) -> None:
+    def _account(self, iteration: Iteration, outcome: str, duration: float) -> None:
         name = self.spec.name
         self._iterations += 1
         self._items += iteration.done
         self._item_failures += iteration.failed
         self._failures += outcome == "failed"
         self._timeouts += outcome == "timeout"
-        self._last_outcome, self._last_duration = outcome, duration
+        self._last_outcome, self._last_duration, self._last_end = outcome, duration, time.time()
         metrics.worker_in_progress.labels(name).set(0)
         metrics.worker_runs_total.labels(name, outcome).inc()
         metrics.worker_items_total.labels(name).inc(iteration.done)
         if outcome == "no_lease":
             return  # another instance does the work, and says so there
         metrics.worker_duration_seconds.labels(name).observe(duration)
+        observations.DEADLINE.note(duration, name, outcome, self.spec.deadline)
+        observations.ITEMS.note(iteration.fetched, name)
+        if observations.YIELD.fed:
+            observations.YIELD.note(observations.SHORTEST, f"worker {name}")
         if outcome == "ok":
             self._last_success = time.time()
             metrics.worker_last_success_timestamp_seconds.labels(name).set(self._last_success)

@@ -32,6 +32,26 @@ class Poison:
 
 
 @attrs.frozen
+class WorkerStatistics:
+    """A worker at one moment. Durations are seconds; `last_success` and `last_end` are Unix times, None before the first."""
+
+    name: str
+    interval: float
+    awake: bool
+    paused: bool
+    iterations: int
+    failures: int
+    failures_in_a_row: int
+    timeouts: int
+    items: int
+    item_failures: int
+    last_outcome: str | None
+    last_duration: float | None
+    last_success: float | None
+    last_end: float | None
+
+
+@attrs.frozen
 class SweepContext:
     """What a sweep's function is told.
 
@@ -103,6 +123,19 @@ class ItemWorker(Generic[Item]):
 
 
 WorkerSpec = Sweep | ItemWorker[Any]
+
+
+@attrs.define
+class Iteration:
+    """The tally of one iteration. `worked` says that a statement succeeded, `unsaid` waits for that."""
+
+    deadline_at: float
+    fetched: int = 0
+    done: int = 0
+    failed: int = 0
+    worked: bool = False
+    hung_at: Any = None
+    unsaid: list[Poison] = attrs.Factory(list)
 
 
 def configured(spec: WorkerSpec, settings: WorkerSettings) -> WorkerSpec:

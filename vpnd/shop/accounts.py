@@ -14,19 +14,32 @@ __all__ = [
     "AccountRef",
     "LedgerError",
     "adjustments",
+    "bonus",
     "clearing",
     "customer",
     "exchange",
     "held",
     "lock_balance",
     "open_accounts",
+    "promo",
     "receivable",
+    "referral",
     "refunds",
     "revenue",
 ]
 
 AccountKind = Literal[
-    "clearing", "customer", "receivable", "exchange", "revenue", "referral", "refunds", "adjustments", "held"
+    "clearing",
+    "customer",
+    "bonus",
+    "receivable",
+    "exchange",
+    "revenue",
+    "referral",
+    "promo",
+    "refunds",
+    "adjustments",
+    "held",
 ]
 
 
@@ -55,8 +68,16 @@ def held(provider: str, currency: str) -> AccountRef:
 
 
 def customer(customer_id: int, currency: str) -> AccountRef:
-    """A customer's balance."""
+    """What a customer has paid in and not spent: his own money."""
     return AccountRef("customer", str(customer_id), currency, customer_id)
+
+
+def bonus(customer_id: int, currency: str) -> AccountRef:
+    """What the shop gave a customer to spend (rewards, promo codes): part of his balance, but not his own money.
+
+    Kept apart so that a reward can never earn another one, and money is only given back to who paid it.
+    """
+    return AccountRef("bonus", str(customer_id), currency, customer_id)
 
 
 def receivable(customer_id: int, currency: str) -> AccountRef:
@@ -74,6 +95,16 @@ def revenue(currency: str) -> AccountRef:
     return AccountRef("revenue", "", currency)
 
 
+def referral(currency: str) -> AccountRef:
+    """What rewards for referrals have cost."""
+    return AccountRef("referral", "", currency)
+
+
+def promo(currency: str) -> AccountRef:
+    """What promo codes that give money have cost."""
+    return AccountRef("promo", "", currency)
+
+
 def refunds(currency: str) -> AccountRef:
     """What was sold and given back."""
     return AccountRef("refunds", "", currency)
@@ -86,7 +117,7 @@ def adjustments(currency: str) -> AccountRef:
 
 @frozen
 class Account:
-    """An open account. `balance` is cached for customers only, locked for the rest of the transaction."""
+    """An open account. `balance` is cached for what customers can spend, locked for the rest of the transaction."""
 
     id: int
     ref: AccountRef
@@ -101,7 +132,7 @@ with wanted as (
 ), locked as (
     select a.id, a.balance from wanted w
     join accounts a on a.kind = w.kind and a.owner = w.owner and a.currency = w.currency
-    where w.kind = 'customer'
+    where w.kind in ('customer', 'bonus')
     order by a.id
     for no key update of a
 )
@@ -114,7 +145,7 @@ left join locked on locked.id = a.id
 # In one order, so that two transactions that open the same accounts wait and do not deadlock.
 _OPEN: Final = """
 insert into accounts (kind, owner, currency, customer_id, balance)
-select w.kind, w.owner, w.currency, w.customer_id, case when w.kind = 'customer' then 0 end
+select w.kind, w.owner, w.currency, w.customer_id, case when w.kind in ('customer', 'bonus') then 0 end
 from unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) as w (kind, owner, currency, customer_id)
 order by w.kind, w.owner, w.currency
 on conflict (kind, owner, currency) do nothing

@@ -9,9 +9,7 @@ from typing import Any
 
 from attrs import Factory, frozen
 
-from vpnd.shop.subscriptions import Granted
-
-__all__ = ["Charge", "Outcome", "SettlementResult"]
+__all__ = ["AccessGranted", "Charge", "Outcome", "SettlementResult"]
 
 
 @frozen
@@ -19,13 +17,16 @@ class Charge:
     """Money that a provider says it has taken.
 
     Attributes:
-        provider: "cryptopay" or "stars".
+        provider: "cryptopay", "stars", "yookassa" or "balance".
         charge_id: the provider's name of this charge, unique with it.
         amount: minor units of `currency`; None if the provider's text could not be parsed exactly.
         amount_text: the provider's own decimal string.
         invoice_external_id: the provider's invoice, if it was one.
         payload: what we gave the invoice to carry: a purchase's public id.
         payer_telegram_id: who paid, where the provider tells.
+        recurring: the provider took it by itself for a subscription that runs there: a charge of its own for the next
+            period, although its payload names the purchase of the first.
+        runs_until: until when a subscription at the provider is paid with it.
         details: further facts worth keeping, JSON values; no secrets.
     """
 
@@ -38,6 +39,8 @@ class Charge:
     payload: str | None = None
     payer_telegram_id: int | None = None
     paid_at: datetime | None = None
+    recurring: bool = False
+    runs_until: datetime | None = None
     details: Mapping[str, Any] = Factory(dict)
 
 
@@ -52,15 +55,33 @@ class Outcome(enum.Enum):
 
 
 @frozen
+class AccessGranted:
+    """The access a charge bought. `renewed`: the subscription existed; `access_changed`: nodes have to be told."""
+
+    subscription_id: int
+    renewed: bool
+    access_changed: bool
+    from_at: datetime
+    until_at: datetime
+
+
+@frozen
 class SettlementResult:
-    """What `settle` did. `reason` says why a charge is held; `granted` is the access it bought."""
+    """What `settle` did.
+
+    Attributes:
+        reason: why a charge is held.
+        granted: the access it bought.
+        credited: whether something stays on the customer's balance, which may be enough for what waits for it.
+    """
 
     outcome: Outcome
     settlement_id: int | None = None
     purchase_id: int | None = None
     customer_id: int | None = None
     reason: str | None = None
-    granted: Granted | None = None
+    granted: AccessGranted | None = None
+    credited: bool = False
 
     @property
     def access_changed(self) -> bool:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 from vpnd.database.scope import Transaction
-from vpnd.shop.source import Source, in_transaction
+from vpnd.shop.source import Source, fetch, in_transaction
 
-__all__ = ["outrun"]
+__all__ = ["known", "outrun", "under_way"]
+
+_NAMES: Final = 5_000  # names in one query
+
+# A row that is not numbered yet is as old as its transaction; the numberer comes within a second.
+_UNDER_WAY: Final = """
+select s.name from subscriptions s
+where s.name = any($1::text[]) and exists (
+    select from access_log l
+    where l.subscription_id = s.id and coalesce(l.numbered_at, l.created_at) > clock_timestamp() - $2::interval)
+"""
 
 # The rows are locked in the order of their ids, as every other writer of access does it.
 _OUTRUN: Final = """
@@ -35,3 +46,25 @@ async def outrun(source: Source, versions: Mapping[str, int]) -> int:
         return await tx.execute(_OUTRUN, list(versions), list(versions.values()))
 
     return await in_transaction(source, "access.outrun", body) if versions else 0
+
+
+async def known(source: Source, names: Sequence[str]) -> set[str]:
+    """Which of these names are subscriptions of the shop, at this moment."""
+    found: set[str] = set()
+    for start in range(0, len(names), _NAMES):
+        part = list(names[start : start + _NAMES])
+        rows = await fetch(
+            source, "access.known", "select name from subscriptions where name = any($1::text[])", part
+        )
+        found.update(row["name"] for row in rows)
+    return found
+
+
+async def under_way(source: Source, names: Sequence[str], within: timedelta) -> set[str]:
+    """Which of these were logged so lately that the log may still be bringing them to the nodes."""
+    found: set[str] = set()
+    for start in range(0, len(names), _NAMES):
+        part = list(names[start : start + _NAMES])
+        rows = await fetch(source, "access.under_way", _UNDER_WAY, part, within)
+        found.update(row["name"] for row in rows)
+    return found

@@ -6,7 +6,7 @@ import secrets
 from base64 import b32encode
 from typing import Final
 
-__all__ = ["link_token", "public_id", "referral_code", "subscription_name"]
+__all__ = ["link_token", "public_id", "referral_code", "refund_key", "subscription_name"]
 
 # Bytes of randomness. 15 bytes are 24 base32 letters without padding: nobody guesses one, and the database's
 # pattern (15 to 31 letters after the prefix) has room for it.
@@ -21,6 +21,11 @@ def _letters(size: int) -> str:
 def public_id() -> str:
     """A purchase's name outside the house, and its invoice payload: p and 24 letters of a-z2-7."""
     return f"p{_letters(_NAME_BYTES)}"
+
+
+def refund_key() -> str:
+    """What names a refund to its provider, once and for all: r and 24 letters of a-z2-7."""
+    return f"r{_letters(_NAME_BYTES)}"
 
 
 def subscription_name() -> str:

@@ -2,11 +2,12 @@
 
 A transfer is one row with two sides in one currency, so no sum can go wrong by half a transfer. An account
 that is credited gains, one that is debited loses: money from a provider debits `clearing` (the provider owes
-us that much more) and credits the customer. What a customer holds is the only cached balance, kept by the
-transaction that posts, under its row's lock, and never below zero. A transfer is corrected by its reversal.
+us that much more) and credits the customer. What a customer can spend (his own money, and the bonus he was given)
+is the only cached balance, kept by the transaction that posts, under its row's lock, and never below zero. A
+transfer is corrected by its reversal.
 
 What was given to a customer and cannot be taken back (it was spent before the provider took its money back)
-is booked to his `receivable`, and his next credits repay it.
+is booked to his `receivable`, and what of his own money comes next and stays repays it; a bonus does not.
 
 Customers' accounts are locked in the order of their ids, after purchases and subscriptions.
 """
@@ -27,13 +28,16 @@ from vpnd.shop.accounts import (
     AccountRef,
     LedgerError,
     adjustments,
+    bonus,
     clearing,
     customer,
     exchange,
     held,
     lock_balance,
     open_accounts,
+    promo,
     receivable,
+    referral,
     refunds,
     revenue,
 )
@@ -43,13 +47,15 @@ __all__ = [
     "Account",
     "AccountRef",
     "AlreadyReversed",
+    "Balance",
     "Entry",
     "InsufficientBalance",
     "LedgerError",
     "StatementLine",
     "adjustments",
-    "balance_drift",
     "balance_of",
+    "balances_of",
+    "bonus",
     "clearing",
     "customer",
     "exchange",
@@ -57,7 +63,9 @@ __all__ = [
     "imbalance",
     "lock_balance",
     "post",
+    "promo",
     "receivable",
+    "referral",
     "refunds",
     "repay_receivable",
     "revenue",
@@ -196,8 +204,8 @@ async def reverse(tx: Transaction, ledger_id: int, *, reference: str, note: str 
     gained = AccountRef(row["c_kind"], row["c_owner"], row["currency"], row["c_customer"])
     lost = AccountRef(row["d_kind"], row["d_owner"], row["currency"], row["d_customer"])
     entries: list[Entry] = []
-    if gained.kind == "customer" and gained.customer_id is not None:
-        balance = await lock_balance(tx, gained.customer_id, gained.currency)
+    if gained.kind in ("customer", "bonus") and gained.customer_id is not None:
+        balance = (await open_accounts(tx, [gained]))[gained].balance or 0
         if balance < row["amount"]:
             owes = receivable(gained.customer_id, gained.currency)
             short = row["amount"] - balance
@@ -255,16 +263,35 @@ from accounts a where a.kind = 'receivable' and a.owner = $1 and a.currency = $2
 """
 
 
+@frozen
+class Balance:
+    """What a customer can spend, in minor units: his `own` money, and the `bonus` that the shop gave him."""
+
+    own: int
+    bonus: int
+
+    @property
+    def total(self) -> int:
+        """Both together: what he is shown."""
+        return self.own + self.bonus
+
+
+async def balances_of(source: Source, customer_id: int, currency: str) -> Balance:
+    """What a customer can spend, without a lock."""
+    row = await fetchrow(source, "ledger.balance", _BALANCE, str(customer_id), currency)
+    return Balance(0, 0) if row is None else Balance(int(row["own"]), int(row["bonus"]))
+
+
 async def balance_of(source: Source, customer_id: int, currency: str) -> int:
-    """A customer's balance in minor units, without a lock."""
-    row = await fetchrow(
-        source,
-        "ledger.balance",
-        "select balance from accounts where kind = 'customer' and owner = $1 and currency = $2",
-        str(customer_id),
-        currency,
-    )
-    return 0 if row is None else int(row["balance"])
+    """All that a customer can spend, in minor units, without a lock."""
+    return (await balances_of(source, customer_id, currency)).total
+
+
+_BALANCE: Final = """
+select coalesce(sum(balance) filter (where kind = 'customer'), 0) as own,
+       coalesce(sum(balance) filter (where kind = 'bonus'), 0) as bonus
+from accounts where kind in ('customer', 'bonus') and owner = $1 and currency = $2
+"""
 
 
 async def statement(
@@ -320,33 +347,4 @@ from (
     select a.currency, -l.amount from ledger l join accounts a on a.id = l.debit_id
 ) sides
 group by currency order by currency
-"""
-
-
-async def balance_drift(
-    source: Source, limit: int = 100, *, after: int = 0, page: int = 10_000
-) -> list[Account]:
-    """Customers' accounts among the `page` after that id whose cached balance is not what the ledger says.
-
-    Each is returned with what the ledger says as its `balance`; at most `limit`.
-    """
-    rows = await fetch(source, "ledger.drift", _DRIFT, after, page, limit, deadline=_AUDIT_DEADLINE)
-    return [
-        Account(
-            row["id"],
-            AccountRef("customer", row["owner"], row["currency"], row["customer_id"]),
-            int(row["booked"]),
-        )
-        for row in rows
-    ]
-
-
-_DRIFT: Final = """
-select * from (
-    select a.id, a.owner, a.currency, a.customer_id, a.balance,
-           coalesce((select sum(l.amount) from ledger l where l.credit_id = a.id), 0)
-         - coalesce((select sum(l.amount) from ledger l where l.debit_id = a.id), 0) as booked
-    from (select * from accounts where kind = 'customer' and id > $1 order by id limit $2) a
-) judged
-where booked <> balance order by id limit $3
 """

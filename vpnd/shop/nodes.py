@@ -14,12 +14,12 @@ from vpnd.shop.source import Source, as_json, fetch, fetchrow, from_json, in_tra
 __all__ = [
     "MAX_NODES",
     "KnownNode",
-    "Suspects",
+    "Memory",
     "forget_others",
     "known_nodes",
+    "memory",
+    "save_memory",
     "save_status",
-    "save_suspects",
-    "suspects",
 ]
 
 #: Nodes read at once; a shop has tens.
@@ -29,6 +29,7 @@ _SAVE: Final = """
 insert into nodes (name, boot_id, inbounds, seen_at) values ($1, $2, $3::text::jsonb, vpnd_now())
 on conflict (name) do update
     set boot_id = excluded.boot_id, inbounds = excluded.inbounds, seen_at = excluded.seen_at
+returning exists (select from node_stops s where s.node = name and s.allowed is null) as stopped
 """
 
 
@@ -41,13 +42,13 @@ class KnownNode:
     seen_at: datetime | None
 
 
-async def save_status(source: Source, node: str, boot_id: str, inbounds: Sequence[Mapping[str, Any]]) -> None:
-    """Remember what a node said of itself."""
+async def save_status(source: Source, node: str, boot_id: str, inbounds: Sequence[Mapping[str, Any]]) -> bool:
+    """Remember what a node said of itself; returns whether it is stopped, and waits for a person (`vpnd.shop.node_stops`)."""
 
-    async def body(tx: Transaction) -> None:
-        await tx.execute(_SAVE, node, boot_id, as_json(list(inbounds)))
+    async def body(tx: Transaction) -> bool:
+        return bool(await tx.fetchval(_SAVE, node, boot_id, as_json(list(inbounds))))
 
-    await in_transaction(source, "nodes.save", body)
+    return await in_transaction(source, "nodes.save", body)
 
 
 async def known_nodes(source: Source) -> list[KnownNode]:
@@ -76,35 +77,51 @@ async def forget_others(source: Source, names: Sequence[str]) -> list[str]:
 
 
 @frozen
-class Suspects:
-    """Credentials that a comparison found on a node and the shop does not know: name → when it was first seen so.
+class Memory:
+    """What earlier comparisons of a node left behind.
 
-    `now` is the database's clock. Times are Unix seconds.
+    Attributes:
+        first_seen: credentials that looked wrong there, and when they were first seen so, Unix seconds.
+        buried: by bucket, count and sum of the credentials that are off there and unknown to the shop.
+        now: the database's clock, Unix seconds.
     """
 
     first_seen: Mapping[str, int]
+    buried: Mapping[int, tuple[int, int]]
     now: int
 
 
-async def suspects(source: Source, node: str) -> Suspects:
-    """Return what earlier comparisons of a node left to be looked at again."""
+async def memory(source: Source, node: str) -> Memory:
+    """Return what earlier comparisons of a node left behind."""
     row = await fetchrow(
         source,
-        "nodes.suspects",
-        "select extract(epoch from clock_timestamp())::bigint as now,"
-        " coalesce((select suspects from nodes where name = $1), '{}') as suspects",
+        "nodes.memory",
+        "select extract(epoch from clock_timestamp())::bigint as now, n.suspects, n.buried"
+        " from (select) one left join nodes n on n.name = $1",
         node,
     )
-    found = {} if row is None else from_json(row["suspects"])
-    return Suspects({str(name): int(at) for name, at in found.items()}, 0 if row is None else row["now"])
+    if row is None:
+        raise RuntimeError("a row that is always there is missing")
+    suspects, buried = from_json(row["suspects"] or "{}"), from_json(row["buried"] or "{}")
+    return Memory(
+        {str(name): int(at) for name, at in suspects.items()},
+        {int(bucket): (int(count), int(total)) for bucket, (count, total) in buried.items()},
+        row["now"],
+    )
 
 
-async def save_suspects(source: Source, node: str, first_seen: Mapping[str, int]) -> None:
-    """Keep a node's suspects until its next comparison."""
+async def save_memory(
+    source: Source, node: str, first_seen: Mapping[str, int], buried: Mapping[int, tuple[int, int]]
+) -> None:
+    """Keep it until the node's next comparison. A node that is not known yet has none."""
+    graves = {str(bucket): [count, str(total)] for bucket, (count, total) in sorted(buried.items())}
 
     async def body(tx: Transaction) -> None:
         await tx.execute(
-            "update nodes set suspects = $2::text::jsonb where name = $1", node, as_json(dict(first_seen))
+            "update nodes set suspects = $2::text::jsonb, buried = $3::text::jsonb where name = $1",
+            node,
+            as_json(dict(first_seen)),
+            as_json(graves),
         )
 
-    await in_transaction(source, "nodes.save_suspects", body)
+    await in_transaction(source, "nodes.save_memory", body)

@@ -21,7 +21,6 @@ __all__ = [
     "ADMIN_ALERT",
     "EXPIRED_VALID_FOR",
     "MESSAGE",
-    "STARS_REFUND",
     "Notice",
     "admin_alert",
     "message",
@@ -29,22 +28,35 @@ __all__ = [
     "order_key",
     "put_all",
     "receipt",
-    "stars_refund",
 ]
 
 MESSAGE: Final = "message"
-STARS_REFUND: Final = "stars_refund"
 ADMIN_ALERT: Final = "admin_alert"
 
 # Templates, with the args each is given:
-#   receipt               subscription_id, plan_id, days, expires_at, renewed, amount, currency,
+#   receipt               subscription_id, plan_id, days, expires_at, renewed, automatic, amount, currency,
 #                         balance_added (minor units that went to the balance), balance_currency
+#   topped_up             amount, currency
+#   referral_reward       amount, currency, percent
+#   refund                amount, currency, to_balance, made (by the provider itself), expires_at or None, off
+#   refund_to_balance     amount, currency: the provider would not pay it out
+#   renewal_short         subscription_id, plan_id, expires_at, missing, price, currency
+#   renewal_unavailable   subscription_id, plan_id, expires_at
 #   expired               subscription_id, plan_id, expires_at
+#   reminder              subscription_id, plan_id, expires_at, when ("7d", "3d", "1d", "3h": the step, not what is left)
+#   reminder_over         subscription_id, plan_id, expires_at, when ("1d", "3d", "7d" after the end)
+#   trial_checkup, trial_progress, trial_ending, trial_ended   subscription_id, plan_id, expires_at
 #   underpaid             purchase, received, missing, currency, balance_added, balance_currency
 #   second_charge_balance purchase, amount, currency
 #   second_charge_refund  purchase, amount, currency
 #   payment_held          amount (text), currency
 #   held_charge (admin)   provider, charge_id, reason, amount (text), currency, purchase, telegram_id
+#   refund_refused (admin) provider, charge_id, reason, amount, currency, telegram_id
+#   books_wrong (admin)   what, currency, amount (minor units)
+#   reconciliation (admin) provider, differences, mended, first (some of them in words)
+#   alarms (admin)        raised, cleared: lists of {name, what, unit, value, threshold, who, since}
+#   node_stopped (admin)  node, held, strangers, newer (numbers), reason ("empty", "behind", "strangers", "newer")
+#   activation_late (admin) subscription_id, telegram_id, plan_id, since, attempts, others (how many more wait like it)
 Template = Literal[
     "receipt",
     "expired",
@@ -53,6 +65,24 @@ Template = Literal[
     "second_charge_refund",
     "payment_held",
     "held_charge",
+    "topped_up",
+    "referral_reward",
+    "refund",
+    "refund_to_balance",
+    "refund_refused",
+    "renewal_short",
+    "renewal_unavailable",
+    "books_wrong",
+    "reconciliation",
+    "node_stopped",
+    "alarms",
+    "reminder",
+    "reminder_over",
+    "trial_checkup",
+    "trial_progress",
+    "trial_ending",
+    "trial_ended",
+    "activation_late",
 ]
 Lane = Literal["reply", "receipt", "notice", "broadcast"]
 
@@ -109,12 +139,6 @@ def message(
 def receipt(settlement_id: int, chat_id: int, args: Mapping[str, Any], language: str) -> Notice:
     """The receipt of a settlement: one for ever, in the lane before notices, true for ever."""
     return message(f"receipt:{settlement_id}", chat_id, "receipt", args, language, lane="receipt")
-
-
-def stars_refund(charge_id: str, telegram_id: int) -> Notice:
-    """Stars that go back to who paid them. Telegram answers a repeat with CHARGE_ALREADY_REFUNDED."""
-    payload = {"charge_id": charge_id, "telegram_id": telegram_id}
-    return Notice(STARS_REFUND, f"stars_refund:{charge_id}", payload)
 
 
 def admin_alert(key: str, template: Template, args: Mapping[str, Any]) -> Notice:

@@ -1,49 +1,45 @@
 """Purchases: a price that was promised, and for how long.
 
-The price is fixed when the purchase is opened, so that a button under an old message cannot sell at an old
-price and a price list edited meanwhile cannot change what a customer was told. Opening one purchase never
-touches another: a customer may pay any of those he opened, and also one that has expired since.
+The price is fixed when the purchase is opened (`vpnd.shop.opening`), so that a button under an old message cannot
+sell at an old price and a price list edited meanwhile cannot change what a customer was told. Opening one purchase
+never touches another: a customer may pay any of those he opened, and also one that has expired since.
+
+    pending → paid | expired | cancelled      by a settlement, the sweep, the customer
+    expired, cancelled → paid                 a payment that comes late is honoured
+    paid → refunded                           when all of it went back
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 
 from attrs import frozen
 
 from vpnd.database import Row
 from vpnd.database.scope import Transaction
-from vpnd.shop.identifiers import public_id
+from vpnd.shop.pricing import METHODS, STARS_CURRENCY, Method, Terms
 from vpnd.shop.source import Source, fetch, fetchrow, in_transaction
 
 __all__ = [
     "METHODS",
     "PURCHASE_LIFETIME",
+    "STARS_CURRENCY",
     "Invoice",
     "Method",
-    "OfferUnavailable",
     "Purchase",
+    "Terms",
     "attach_invoice",
     "cancel_purchase",
     "expire_purchases",
-    "open_purchase",
-    "price_currency",
+    "overdue_purchases",
     "purchase_of",
+    "reopen_purchase",
 ]
-
-Method = Literal["cryptopay", "stars"]
-METHODS: Final[tuple[Method, ...]] = ("cryptopay", "stars")
-STARS_CURRENCY: Final = "XTR"
 
 # How long a price is promised. Paying later is honoured all the same; it only ends the double-tap guard.
 PURCHASE_LIFETIME: Final = timedelta(minutes=60)
-
-
-class OfferUnavailable(Exception):
-    """The offer is not on sale, has no price in the method's or the shop's currency, or the subscription to
-    renew is not this customer's or not of this plan. A button is older than the shop: show the offers anew."""
 
 
 @frozen
@@ -60,151 +56,126 @@ class Invoice:
     expires_at: datetime
 
 
-@frozen
+@frozen(kw_only=True)
 class Purchase:
     """What a customer wants, at which price, paid how. Amounts are minor units.
 
     Attributes:
         public_id: its name outside the house, and the payload of its invoices.
+        kind: "access" buys an offer, "topup" fills the balance.
+        origin: "customer" opened it, "renewal" the shop for him, "recurring" a provider that charges by itself.
+        offer_id, plan_id, days: what access is bought; None, None and 0 for a top-up.
+        subscription_id: which one it renews; None: the customer's one of the plan, or a new one.
+        fresh: it buys a subscription of its own, whatever the customer has.
         amount, currency: the price asked, in the method's currency.
-        shop_amount, shop_currency: what is booked as revenue.
+        shop_amount, shop_currency: what is booked as revenue; `list_amount` is that before the discount in percent.
+        bonus_days: days that a promo code adds to the offer's.
+        recurring: its invoice starts a subscription that the provider charges by itself.
         status: pending, paid, expired, cancelled or refunded.
-        received: what came in by charges that were too small.
+        received: what came in by charges that were too small; `refunded`: what went back of `shop_amount`.
         invoice: the newest one, with an url to pay at; Stars invoices are messages and have none.
+        invoices: how many were noted.
         created: whether the call that returned this made it (False: it had been open before).
     """
 
     id: int
     public_id: str
     customer_id: int
-    offer_id: int
-    plan_id: str
+    kind: str
+    origin: str
+    offer_id: int | None
+    plan_id: str | None
     days: int
     subscription_id: int | None
+    fresh: bool
     method: str
     currency: str
     amount: int
     shop_currency: str
     shop_amount: int
+    list_amount: int | None
+    discount: int
+    bonus_days: int
+    recurring: bool
     status: str
     received: int
+    refunded: int
     created_at: datetime
     expires_at: datetime
     paid_at: datetime | None
     invoice: Invoice | None
+    invoices: int
     created: bool = False
 
+    @property
+    def missing(self) -> int:
+        """What is still to be paid, in the method's currency."""
+        return max(self.amount - self.received, 0)
 
-_COLUMNS: Final = """
-    p.id, p.public_id, p.customer_id, p.offer_id, o.plan_id, o.days, p.subscription_id, p.method, p.currency,
-    p.amount, p.shop_currency, p.shop_amount, p.status, p.received, p.created_at, p.expires_at, p.paid_at,
+
+PURCHASE_COLUMNS: Final = """
+    p.id, p.public_id, p.customer_id, p.kind, p.origin, p.offer_id, o.plan_id, coalesce(o.days, 0) as days,
+    p.subscription_id, p.fresh, p.method, p.currency, p.amount, p.shop_currency, p.shop_amount, p.list_amount,
+    p.discount, p.bonus_days, p.recurring, p.status, p.received, p.refunded, p.created_at, p.expires_at, p.paid_at,
+    (select count(*) from invoices n where n.purchase_id = p.id) as invoices,
     i.id as i_id, i.provider as i_provider, i.external_id as i_external_id, i.url as i_url,
     i.currency as i_currency, i.amount as i_amount, i.status as i_status, i.expires_at as i_expires_at
 """
-_JOINS: Final = """
-    join offers o on o.id = p.offer_id
+PURCHASE_JOINS: Final = """
+    left join offers o on o.id = p.offer_id
     left join lateral (
         select * from invoices i where i.purchase_id = p.id order by (i.status = 'active') desc, i.id desc limit 1
     ) i on true
 """
 
-# $1 customer, $2 offer, $3 method, $4 its currency, $5 the shop's currency, $6 request key, $7 public id,
-# $8 subscription or null, $9 lifetime. The customer's row is locked before, so that of two taps at once the
-# second sees what the first has opened.
-_OPEN: Final = f"""
-with offer as (
-    select o.id, asked.currency, asked.amount, shop.amount as shop_amount
-    from offers o
-    join plans on plans.id = o.plan_id
-    join prices asked on asked.offer_id = o.id and asked.currency = $4
-    join prices shop on shop.offer_id = o.id and shop.currency = $5
-    where o.id = $2 and o.on_sale and plans.on_sale
-      and ($8::bigint is null or exists (
-          select from subscriptions s
-          where s.id = $8 and s.customer_id = $1 and s.plan_id = o.plan_id))
-), replayed as (
-    select p.* from purchases p where p.request_key = $6 and p.customer_id = $1
-), same as (
-    select p.* from purchases p join offer on p.offer_id = offer.id
-    where p.customer_id = $1 and p.method = $3 and p.status = 'pending' and p.expires_at > vpnd_now()
-      and p.currency = offer.currency and p.amount = offer.amount
-      and p.shop_currency = $5 and p.shop_amount = offer.shop_amount
-      and p.subscription_id is not distinct from $8 and p.received = 0
-      and not exists (select from replayed)
-    order by p.id desc limit 1
-), born as (
-    insert into purchases (public_id, customer_id, offer_id, subscription_id, method, currency, amount,
-                           shop_currency, shop_amount, request_key, expires_at)
-    select $7, $1, offer.id, $8, $3, offer.currency, offer.amount, $5, offer.shop_amount, $6, vpnd_now() + $9
-    from offer
-    where not exists (select from replayed) and not exists (select from same)
-    returning *
-), p as (
-    select *, false as fresh from replayed
-    union all select *, false from same
-    union all select *, true from born
-)
-select {_COLUMNS}, p.fresh from p {_JOINS}
-"""  # noqa: S608 (only constants are pasted in)
-
 _OF: Final = f"""
-select {_COLUMNS}, false as fresh from purchases p {_JOINS}
+select {PURCHASE_COLUMNS}, false as fresh_row from purchases p {PURCHASE_JOINS}
 join customers c on c.id = p.customer_id
 where p.public_id = $1 and c.telegram_id = $2
 """  # noqa: S608 (only constants are pasted in)
 
-_EXPIRE: Final = """
+# What closes a purchase gives its use of a promo code back.
+_FREE: Final = """
+returned as (
+    update promo_uses u set state = 'returned' from closed
+    where u.purchase_id = closed.id and u.state = 'reserved' returning u.promo_id
+), locked as (   -- in one order: two sweeps may close purchases with the same codes
+    select c.id, f.n from (select promo_id, count(*)::integer as n from returned group by promo_id) f
+    join promo_codes c on c.id = f.promo_id
+    order by c.id
+    for no key update of c
+), counted as (
+    update promo_codes c set used = c.used - locked.n from locked where c.id = locked.id
+)
+select count(*) from closed
+"""
+
+_EXPIRE: Final = f"""
 with due as (
     select id from purchases
     where status = 'pending' and expires_at <= vpnd_now() and ($2::bigint[] is null or id = any($2))
     order by expires_at, id
     limit $1
     for update skip locked
-)
-update purchases p set status = 'expired' from due where p.id = due.id and p.status = 'pending'
+), closed as (
+    update purchases p set status = 'expired' from due where p.id = due.id and p.status = 'pending' returning p.id
+), {_FREE}
+"""  # noqa: S608 (only constants are pasted in)
+
+_CANCEL: Final = f"""
+with closed as (
+    update purchases p set status = 'cancelled' from customers c
+    where p.public_id = $1 and p.status = 'pending' and c.id = p.customer_id and c.telegram_id = $2
+    returning p.id
+), {_FREE}
+"""  # noqa: S608 (only constants are pasted in)
+
+_REOPEN: Final = """
+update purchases p set status = 'pending', expires_at = greatest(p.expires_at, vpnd_now() + $3::interval)
+from customers c
+where p.public_id = $1 and c.id = p.customer_id and c.telegram_id = $2
+  and p.received > 0 and p.received < p.amount and p.status in ('pending', 'expired', 'cancelled')
 """
-
-
-def price_currency(method: Method, shop_currency: str) -> str:
-    """The currency a method asks its price in: Stars for Stars, the shop's own for Crypto Pay."""
-    return STARS_CURRENCY if method == "stars" else shop_currency
-
-
-async def open_purchase(
-    tx: Transaction,
-    *,
-    customer_id: int,
-    offer_id: int,
-    method: Method,
-    request_key: str,
-    shop_currency: str,
-    subscription_id: int | None = None,
-    lifetime: timedelta = PURCHASE_LIFETIME,
-) -> Purchase:
-    """Open a purchase at today's price, or return the one that is open already.
-
-    The same `request_key` (the update that asked) always returns the same purchase; a second tap returns the
-    open purchase of the same offer, method, price and subscription. With `subscription_id` it renews that
-    one; without, the customer's subscription of the same plan, or it makes the first.
-
-    Locks the customer's row until the transaction ends. Raises OfferUnavailable.
-    """
-    await tx.execute("select from customers where id = $1 for no key update", customer_id)
-    row = await tx.fetchrow(
-        _OPEN,
-        customer_id,
-        offer_id,
-        method,
-        price_currency(method, shop_currency),
-        shop_currency,
-        request_key,
-        public_id(),
-        subscription_id,
-        lifetime,
-    )
-    if row is None:
-        raise OfferUnavailable(f"offer {offer_id} cannot be bought by {method} now")
-    return purchase_from_row(row)
 
 
 async def attach_invoice(
@@ -248,25 +219,25 @@ async def purchase_of(source: Source, purchase_public_id: str, telegram_id: int)
 
 async def cancel_purchase(tx: Transaction, purchase_public_id: str, telegram_id: int) -> bool:
     """Close a person's own pending purchase. A payment that comes all the same is honoured."""
-    closed = await tx.execute(
-        """
-        update purchases p set status = 'cancelled' from customers c
-        where p.public_id = $1 and p.status = 'pending' and c.id = p.customer_id and c.telegram_id = $2
-        """,
-        purchase_public_id,
-        telegram_id,
-    )
-    return closed > 0
+    return int(await tx.fetchval(_CANCEL, purchase_public_id, telegram_id)) > 0
+
+
+async def reopen_purchase(
+    tx: Transaction, purchase_public_id: str, telegram_id: int, lifetime: timedelta = PURCHASE_LIFETIME
+) -> bool:
+    """Give a person's own purchase that was paid in part time to be completed. False if it is no such purchase."""
+    return await tx.execute(_REOPEN, purchase_public_id, telegram_id, lifetime) > 0
 
 
 async def expire_purchases(source: Source, limit: int, *, keys: Sequence[int] | None = None) -> int:
     """Close up to `limit` purchases whose time is over, one statement; `keys` narrows it to these ids.
 
-    Rows that a settlement holds are left for the next round. Safe to run twice at once.
+    Their uses of promo codes are free again. Rows that a settlement holds are left for the next round. Safe to run
+    twice at once.
     """
 
     async def body(tx: Transaction) -> int:
-        return await tx.execute(_EXPIRE, limit, None if keys is None else list(keys))
+        return int(await tx.fetchval(_EXPIRE, limit, None if keys is None else list(keys)))
 
     return await in_transaction(source, "purchases.expire", body)
 
@@ -287,8 +258,15 @@ async def overdue_purchases(
     return [(row["expires_at"], row["id"]) for row in rows]
 
 
+_FIELDS: Final = (
+    "id", "public_id", "customer_id", "kind", "origin", "offer_id", "plan_id", "days", "subscription_id", "fresh",
+    "method", "currency", "amount", "shop_currency", "shop_amount", "list_amount", "discount", "bonus_days", "recurring",
+    "status", "received", "refunded", "created_at", "expires_at", "paid_at", "invoices",
+)  # fmt: skip
+
+
 def purchase_from_row(row: Row) -> Purchase:
-    """A purchase with its newest invoice from a row with this module's columns."""
+    """A purchase with its newest invoice from a row with this module's columns and `fresh_row`."""
     invoice = None
     if row["i_id"] is not None:
         invoice = Invoice(
@@ -301,24 +279,4 @@ def purchase_from_row(row: Row) -> Purchase:
             status=row["i_status"],
             expires_at=row["i_expires_at"],
         )
-    return Purchase(
-        id=row["id"],
-        public_id=row["public_id"],
-        customer_id=row["customer_id"],
-        offer_id=row["offer_id"],
-        plan_id=row["plan_id"],
-        days=row["days"],
-        subscription_id=row["subscription_id"],
-        method=row["method"],
-        currency=row["currency"],
-        amount=row["amount"],
-        shop_currency=row["shop_currency"],
-        shop_amount=row["shop_amount"],
-        status=row["status"],
-        received=row["received"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        paid_at=row["paid_at"],
-        invoice=invoice,
-        created=row["fresh"],
-    )
+    return Purchase(invoice=invoice, created=row["fresh_row"], **{name: row[name] for name in _FIELDS})

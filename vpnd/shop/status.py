@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -16,11 +16,9 @@ from vpnd.shop.source import Source, fetch, fetchrow, in_transaction
 from vpnd.shop.subscriptions import Subscription
 
 __all__ = [
-    "AwaitingActivation",
     "Overview",
     "SubscriptionPage",
     "WatchedInvoice",
-    "awaiting_activation",
     "invoices_to_check",
     "mark_invoices_expired",
     "overview",
@@ -61,16 +59,6 @@ class SubscriptionPage:
 
 
 @frozen
-class AwaitingActivation:
-    """A subscription that is on and that no node has acknowledged in its present term."""
-
-    subscription_id: int
-    customer_id: int
-    name: str
-    since: datetime
-
-
-@frozen
 class WatchedInvoice:
     """An invoice that a provider still has to be asked about. `overdue`: its time is over by more than an hour."""
 
@@ -86,7 +74,7 @@ select {", ".join("c." + column.strip() for column in customers.COLUMNS.split(",
        (select jsonb_object_agg(a.currency, a.balance) from accounts a
         where a.customer_id = c.id and a.kind = 'customer') as balances,
        s.id as s_id, s.plan_id, s.name, s.credential, s.link_token, s.status, s.starts_at, s.expires_at,
-       s.version, s.activated_at
+       s.version, s.activated_at, s.renews, s.offer_id, s.trial
 from customers c
 left join lateral (
     select * from subscriptions s where s.customer_id = c.id
@@ -102,14 +90,6 @@ from subscriptions s
 join plans p on p.id = s.plan_id
 join customers c on c.id = s.customer_id
 where s.link_token = $1
-"""
-
-# `starts_at` is when the present term began: what a paid customer has been waiting since.
-_AWAITING: Final = """
-select id, customer_id, name, starts_at from subscriptions
-where status = 'active' and activated_at is null and starts_at <= vpnd_now() - $1::interval
-  and ($3::bigint is null or id > $3)
-order by id limit $2
 """
 
 # Taken and marked at once, so that two watchers share the work and the longest unchecked is always next.
@@ -145,6 +125,9 @@ async def overview(source: Source, telegram_id: int) -> Overview | None:
                 expires_at=row["expires_at"],
                 version=row["version"],
                 activated_at=row["activated_at"],
+                renews=row["renews"],
+                offer_id=row["offer_id"],
+                trial=row["trial"],
             )
             for row in rows
             if row["s_id"] is not None
@@ -170,14 +153,6 @@ async def subscription_page(source: Source, link_token: str) -> SubscriptionPage
         expires_at=row["expires_at"],
         now=row["now"],
     )
-
-
-async def awaiting_activation(
-    source: Source, older_than: timedelta, limit: int, *, after: int | None = None
-) -> list[AwaitingActivation]:
-    """Subscriptions on for longer than `older_than` that no node has acknowledged, by id beyond `after`, at most `limit`."""
-    rows = await fetch(source, "status.awaiting_activation", _AWAITING, older_than, limit, after)
-    return [AwaitingActivation(row["id"], row["customer_id"], row["name"], row["starts_at"]) for row in rows]
 
 
 async def invoices_to_check(source: Source, provider: str, limit: int) -> list[WatchedInvoice]:

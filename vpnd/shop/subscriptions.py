@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID, uuid4
 
 from attrs import frozen
@@ -38,13 +38,24 @@ __all__ = [
 ]
 
 
+#: Why access was given: it was bought, a promo code gave it, an operator did. (A trial is given by `vpnd.shop.trial`.)
+GrantKind = Literal["purchase", "promo", "gift"]
+
+
 class SubscriptionNotFound(Exception):
     """The subscription to be renewed is not this customer's."""
 
 
 @frozen
 class Subscription:
-    """Access of one customer under one credential. `status` is active or expired."""
+    """Access of one customer under one credential.
+
+    Attributes:
+        status: active or expired.
+        renews: by itself: "off", from the customer's "balance", or by his subscription in "stars".
+        offer_id: plan and period that it is renewed by: what was bought last; None for what was only ever given.
+        trial: nothing but the trial has given access: no purchase, no gift, no promo code.
+    """
 
     id: int
     customer_id: int
@@ -57,6 +68,9 @@ class Subscription:
     expires_at: datetime
     version: int
     activated_at: datetime | None
+    renews: str
+    offer_id: int | None
+    trial: bool = False
 
     @property
     def active(self) -> bool:
@@ -80,7 +94,14 @@ class Granted:
     until_at: datetime
 
 
-COLUMNS: Final = "id, customer_id, plan_id, name, credential, link_token, status, starts_at, expires_at, version, activated_at"
+COLUMNS: Final = (
+    "id, customer_id, plan_id, name, credential, link_token, status, starts_at, expires_at, version, activated_at,"
+    " renews, offer_id, trial"
+)
+
+#: Whether the customer `c` of a statement has never bought access, be it that his money went back.
+NEVER_BOUGHT: Final = """not exists (
+        select from purchases b where b.customer_id = c.id and b.kind = 'access' and b.status in ('paid', 'refunded'))"""
 
 # Without a subscription id: of several of the same plan the one that is on and ends last.
 _TARGET: Final = """
@@ -91,7 +112,7 @@ limit 1
 for no key update
 """
 
-# $1 subscription, $2 days, $3 settlement, $4 purchase, $5 whether it was off. The row is locked, so `old` is its
+# $1 subscription, $2 days, $3 settlement, $4 purchase, $5 whether it was off, $6 kind. The row is locked, so `old` is its
 # present state. A notice of the expiry that nobody has taken up yet is no longer true.
 _RENEW: Final = f"""
 with old as (
@@ -100,6 +121,7 @@ with old as (
     update subscriptions s
     set expires_at = old.from_at + make_interval(days => $2),
         status = 'active',
+        trial = false,
         starts_at = case when $5 then old.from_at else s.starts_at end,
         version = s.version + case when $5 then 1 else 0 end,
         activated_at = case when $5 then null else s.activated_at end
@@ -108,8 +130,8 @@ with old as (
 ), logged as (
     insert into access_log (subscription_id) select id from renewed where $5
 ), granted as (
-    insert into grants (subscription_id, settlement_id, purchase_id, days, from_at, until_at)
-    select id, $3, $4, $2, from_at, expires_at from renewed
+    insert into grants (subscription_id, settlement_id, purchase_id, days, from_at, until_at, kind)
+    select id, $3, $4, $2, from_at, expires_at, $6 from renewed
 ), withdrawn as (
     update outbox o set status = 'dropped', finished_at = clock_timestamp(), last_error = 'renewed meanwhile'
     from old
@@ -127,42 +149,51 @@ with made as (
 ), logged as (
     insert into access_log (subscription_id) select id from made
 ), granted as (
-    insert into grants (subscription_id, settlement_id, purchase_id, days, from_at, until_at)
-    select id, $4, $5, $3, starts_at, expires_at from made
+    insert into grants (subscription_id, settlement_id, purchase_id, days, from_at, until_at, kind)
+    select id, $4, $5, $3, starts_at, expires_at, $9 from made
 )
 select {COLUMNS}, starts_at as from_at from made
 """  # noqa: S608 (only a constant is pasted in)
 
+# Telegram charges a subscription about when it ends, and tells a moment later. So long access stays on.
+STARS_GRACE: Final = "case when renews = 'stars' then interval '1 hour' else interval '0' end"
+
 # One statement decides, logs and tells. The predicate is judged again on the locked row: a renewal that committed
 # between the look and the lock has moved expires_at, and the row is let go.
-_EXPIRE: Final = """
+_EXPIRE: Final = f"""
 with due as (
     select id from subscriptions
-    where status = 'active' and expires_at <= vpnd_now() and ($2::bigint[] is null or id = any($2))
+    where status = 'active' and expires_at <= vpnd_now() and expires_at + {STARS_GRACE} <= vpnd_now()
+      and ($2::bigint[] is null or id = any($2))
     order by expires_at, id
     limit $1
     for update skip locked
 ), ended as (
     update subscriptions s set status = 'expired', version = s.version + 1
-    from due where s.id = due.id and s.status = 'active' and s.expires_at <= vpnd_now()
-    returning s.id, s.customer_id, s.plan_id, s.version, s.expires_at
+    from due where s.id = due.id and s.status = 'active' and s.expires_at + {STARS_GRACE} <= vpnd_now()
+    returning s.id, s.customer_id, s.plan_id, s.version, s.expires_at, s.trial
 ), logged as (
     insert into access_log (subscription_id) select id from ended order by id
+), claimed as (   -- whoever ends a trial tells its end, in words of its own
+    insert into trial_notices (subscription_id, notice) select id, 'ended' from ended where trial
+    on conflict do nothing
+    returning subscription_id
 ), told as (
     insert into outbox (kind, key, lane, order_key, payload, valid_until)
     select $3, 'expired:' || e.id || ':' || e.version, 'notice', 'chat:' || c.telegram_id,
            jsonb_build_object(
-               'chat_id', c.telegram_id, 'template', 'expired', 'language', c.language,
+               'chat_id', c.telegram_id, 'language', c.language,
+               'template', case when e.trial then 'trial_ended' else 'expired' end,
                'args', jsonb_build_object(
                    'subscription_id', e.id, 'plan_id', e.plan_id,
                    'expires_at', to_char(e.expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))),
            vpnd_now() + $4::interval
     from ended e join customers c on c.id = e.customer_id
-    where c.reachable
+    where c.reachable and (not e.trial or {NEVER_BOUGHT} and e.id in (select subscription_id from claimed))
     on conflict (key) do nothing
 )
 select count(*) as expired from ended
-"""
+"""  # noqa: S608 (only a constant is pasted in)
 
 
 async def lock_target(
@@ -181,6 +212,7 @@ async def grant(
     settlement_id: int | None = None,
     purchase_id: int | None = None,
     subscription_id: int | None = None,
+    kind: GrantKind = "purchase",
 ) -> Granted:
     """Give `days` of access from the later of now and the present end; never shortens.
 
@@ -209,10 +241,11 @@ async def grant(
             subscription_name(),
             uuid4(),
             link_token(),
+            kind,
         )
     else:
         was_off = target["status"] != "active"
-        row = await tx.fetchrow(_RENEW, target["id"], days, settlement_id, purchase_id, was_off)
+        row = await tx.fetchrow(_RENEW, target["id"], days, settlement_id, purchase_id, was_off, kind)
     if row is None:
         raise RuntimeError("a locked subscription vanished while it was renewed")
     return Granted(
@@ -222,6 +255,21 @@ async def grant(
         from_at=row["from_at"],
         until_at=row["expires_at"],
     )
+
+
+async def set_renewal(tx: Transaction, subscription_id: int, customer_id: int, *, from_balance: bool) -> bool:
+    """Have a customer's own subscription renewed from his balance, or not. False if it is no such subscription.
+
+    One that Telegram charges by itself is not touched: it is ended at Telegram.
+    """
+    changed = await tx.execute(
+        "update subscriptions set renews = $3 where id = $1 and customer_id = $2 and renews <> 'stars'"
+        " and offer_id is not null",
+        subscription_id,
+        customer_id,
+        "balance" if from_balance else "off",
+    )
+    return changed > 0
 
 
 async def expire_due(source: Source, limit: int, *, keys: Sequence[int] | None = None) -> int:
@@ -245,7 +293,8 @@ async def due_subscriptions(
     rows = await fetch(
         source,
         "subscriptions.due",
-        "select expires_at, id from subscriptions where status = 'active' and expires_at <= vpnd_now()"
+        "select expires_at, id from subscriptions where status = 'active' and expires_at <= vpnd_now()"  # noqa: S608
+        f" and expires_at + {STARS_GRACE} <= vpnd_now()"
         " and ($2::timestamptz is null or (expires_at, id) > ($2, $3::bigint))"
         " order by expires_at, id limit $1",
         limit,
@@ -292,4 +341,7 @@ def subscription_from_row(row: Row) -> Subscription:
         expires_at=row["expires_at"],
         version=row["version"],
         activated_at=row["activated_at"],
+        renews=row["renews"],
+        offer_id=row["offer_id"],
+        trial=row["trial"],
     )

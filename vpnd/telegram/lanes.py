@@ -27,7 +27,7 @@ from typing import Final, NoReturn
 import attrs
 import trio
 
-from vpnd.runtime import metrics
+from vpnd.runtime import metrics, observations
 from vpnd.telegram.buckets import Bucket, RollingWindow
 from vpnd.telegram.errors import RetryLater
 
@@ -42,6 +42,11 @@ MARGIN: Final = 0.015
 MOST_CHATS: Final = 4_000
 #: Seconds without a refusal after which the learned limit is tried one higher.
 RAISE_AFTER: Final = 10.0
+#: A broadcast has ended when none of its messages left for so long; one that ran shorter than the second says nothing of its
+#: rate; one that runs on is judged anew after the third. Seconds.
+BROADCAST_GAP: Final = 2.0
+BROADCAST_LEAST: Final = 5.0
+BROADCAST_JUDGED: Final = 30.0
 #: Refusals of different chats in a row that stop the whole bot.
 REFUSALS_IN_ROW: Final = 3
 
@@ -71,6 +76,17 @@ class LanesStatistics:
     paused_for: float
     granted: int
     refused: int
+
+
+@attrs.define
+class _BroadcastRun:
+    """A stretch of a broadcast: times and tokens at its first message and its last, and the lowest rate that was permitted."""
+
+    began: float
+    last: float
+    first_tokens: int
+    last_tokens: int
+    permitted: float
 
 
 @attrs.define(eq=False)
@@ -142,9 +158,13 @@ class Lanes:
         self._alarm_at = float("inf")
         self._granted = 0
         self._refused = 0
+        self._tokens = 0
+        self._run: _BroadcastRun | None = None
 
     def statistics(self) -> LanesStatistics:
-        """Return a picture of the present state."""
+        """Return a picture of the present state; a broadcast that is over is judged before."""
+        if self._run is not None and trio.current_time() - self._run.last > BROADCAST_GAP:
+            self._end_broadcast()
         return LanesStatistics(
             waiting={lane.label: number for lane, number in self._waiting.items()},
             limit=self._window.limit if self._window else None,
@@ -253,18 +273,42 @@ class Lanes:
 
     def _grant(self, chat: _Chat, lane: Lane, tokens: int, now: float) -> None:
         self._granted += 1
+        self._tokens += tokens
         chat.take(now, tokens)
         window = self._window
         if window is None:
             return
         window.take(now, tokens)
         pace = window.seconds / window.limit
+        if lane is Lane.BROADCAST:
+            self._judge_broadcast(now, 1 / pace)
+        elif self._run is not None and now - self._run.last > BROADCAST_GAP:
+            self._end_broadcast()
         if lane >= Lane.NOTICE:
             # A wake-up that came late may be made up for, by one pace and no more.
             self._next_slow = max(self._next_slow, now - pace) + pace * tokens
         if window.limit < window.most and now >= self._raise_at:
             window.limit += 1
             self._raise_at = now + RAISE_AFTER
+
+    def _judge_broadcast(self, now: float, permitted: float) -> None:
+        """Note which share of the permitted rate all lanes together reach while a broadcast runs."""
+        run = self._run
+        if run is None or now - run.last > BROADCAST_GAP:
+            self._end_broadcast()
+            self._run = _BroadcastRun(now, now, self._tokens, self._tokens, permitted)
+            return
+        run.last, run.last_tokens, run.permitted = now, self._tokens, min(run.permitted, permitted)
+        if now - run.began >= BROADCAST_JUDGED:
+            self._end_broadcast()
+            self._run = _BroadcastRun(now, now, self._tokens, self._tokens, permitted)
+
+    def _end_broadcast(self) -> None:
+        run, self._run = self._run, None
+        if run is None or run.last - run.began < BROADCAST_LEAST:
+            return
+        share = (run.last_tokens - run.first_tokens) / ((run.last - run.began) * run.permitted)
+        observations.BROADCAST.note(share, "all lanes", f"{run.last - run.began:.0f} s")
 
     def _serve(self, now: float) -> float:
         """Grant all that may go at `now`; return when to look again."""

@@ -13,13 +13,11 @@ from typing import Final
 
 import attrs
 import trio
-from telegram.request import BaseRequest
 
-from vpnd.config import Settings, TelegramSettings
+from vpnd.config import Settings
 from vpnd.database.database import Database
 from vpnd.runtime.backoff import jittered_backoff
 from vpnd.runtime.journal import get_journal
-from vpnd.runtime.redact import register_secret
 from vpnd.telegram.application import TrioApplication, build_application
 from vpnd.telegram.bot import TrioBot
 from vpnd.telegram.chats import GRACE, ChatQueues
@@ -27,12 +25,10 @@ from vpnd.telegram.database_inbox import DatabaseInbox
 from vpnd.telegram.errors import Rejected, RetryLater, TelegramError, Unauthorized
 from vpnd.telegram.handling import OnFailure
 from vpnd.telegram.intake import BACKOFF_CAP, BACKOFF_FIRST, BACKOFF_UNAUTHORIZED, Intake
-from vpnd.telegram.lanes import Lanes
 from vpnd.telegram.outage import Outage, RefusePreCheckout, RepairNotice
-from vpnd.telegram.proxied import ProxiedRequest
-from vpnd.telegram.sender import LaneLimiter, Sender
+from vpnd.telegram.outgoing import CLOSE_TIME, build_bot
+from vpnd.telegram.sender import Sender
 from vpnd.telegram.store import InboxStore
-from vpnd.telegram.transport import CONNECTIONS, H11Request
 from vpnd.telegram.update import ALLOWED_UPDATES
 
 __all__ = ["Callbacks", "TelegramService", "open_telegram"]
@@ -40,7 +36,6 @@ __all__ = ["Callbacks", "TelegramService", "open_telegram"]
 journal = get_journal("telegram")
 
 WEBHOOK_PATH: Final = "/webhooks/telegram"
-CLOSE_TIME: Final = 1.0
 
 
 @attrs.frozen
@@ -159,16 +154,7 @@ async def open_telegram(
         if db is None:
             raise ValueError("the inbox needs a database")
         store = DatabaseInbox(db)
-    telegram = settings.telegram
-    register_secret(telegram.token.reveal())
-    lanes = Lanes(settings.limits.telegram_per_second, settings.limits.telegram_per_chat)
-    bot = TrioBot(
-        telegram.token.reveal(),
-        telegram.api_base,
-        _transport(telegram, CONNECTIONS),
-        _transport(telegram, 1),
-        LaneLimiter(lanes),
-    )
+    bot, lanes = build_bot(settings)
     application = build_application(bot)
     register(application)
     sender = Sender(bot, lanes)
@@ -184,9 +170,3 @@ async def open_telegram(
             nursery.cancel_scope.cancel()
             with trio.move_on_after(CLOSE_TIME, shield=True):
                 await application.shutdown()
-
-
-def _transport(settings: TelegramSettings, connections: int) -> BaseRequest:
-    if settings.proxy:
-        return ProxiedRequest(settings.proxy, connections=connections)
-    return H11Request(settings.api_base, connections=connections)

@@ -28,7 +28,7 @@ import trio
 from telegram._utils.defaultvalue import DefaultValue
 from telegram.request import BaseRequest, RequestData
 
-from vpnd.runtime import metrics
+from vpnd.runtime import metrics, observations
 from vpnd.runtime.held import refuse_if_held
 from vpnd.runtime.journal import get_journal
 from vpnd.telegram.errors import TransportFailure, TransportTimeout
@@ -213,7 +213,9 @@ class H11Request(BaseRequest):
             outcome = "unavailable"
             raise
         finally:
-            observe(operation, outcome, perf_counter() - began)
+            observe(
+                operation, outcome, perf_counter() - began, POOL_TIMEOUT + CONNECT_TIMEOUT + writing + reading
+            )
         return status, body
 
     def _encode(self, method: str, target: str, data: RequestData | None) -> list[h11.Event]:
@@ -375,8 +377,8 @@ class H11Request(BaseRequest):
         raise TransportFailure("the connection broke before the whole answer came", maybe_sent=True)
 
 
-def observe(operation: str, outcome: str, seconds: float) -> None:
-    """Record one call of the Bot API in the metrics, and in the journal when it was slow.
+def observe(operation: str, outcome: str, seconds: float, ceiling: float = 50.0) -> None:
+    """Record one call of the Bot API, which may take `ceiling` seconds, in the metrics, and in the journal when it was slow.
 
     A long poll is slow by intention and is only counted.
     """
@@ -386,7 +388,11 @@ def observe(operation: str, outcome: str, seconds: float) -> None:
         observer = metrics.http_client_request_duration_seconds.labels("telegram", operation, outcome)
         _observers[operation, outcome] = observer
     observer.observe(seconds)
-    if seconds >= SLOW_SECONDS and operation != "getUpdates":
+    if operation == "getUpdates":
+        return
+    observations.HTTP_CALL.note(seconds, "telegram", operation)
+    observations.HTTP_CEILING.note(seconds, "telegram", operation, ceiling)
+    if seconds >= SLOW_SECONDS:
         metrics.http_client_slow_total.labels("telegram").inc()
         journal.warning(
             "http.slow",

@@ -10,9 +10,17 @@ from starlette.routing import Route
 
 from vpnd.config import Secret, Settings
 from vpnd.database.database import Database
+from vpnd.payments.yookassa import YooKassa
 from vpnd.web.health import Checks, health_routes, metrics_routes
 from vpnd.web.subscription import ExpiredNotice, subscription_route
-from vpnd.web.webhooks import AcceptsUpdates, Settle, cryptopay_webhook, telegram_webhook
+from vpnd.web.webhooks import (
+    AcceptsUpdates,
+    Refunded,
+    Settle,
+    cryptopay_webhook,
+    telegram_webhook,
+    yookassa_webhook,
+)
 
 #: What may stand in a header that apps open: a web address, or a Telegram name.
 _WEB_ADDRESS: Final = re.compile(r"https?://[!-~]+")
@@ -27,8 +35,14 @@ def public_app(
     settle: Settle,
     checks: Checks,
     expired_notice: ExpiredNotice,
+    yookassa: YooKassa | None = None,
+    refunded: Refunded | None = None,
 ) -> Starlette:
-    """Return the application on `[http] listen`: health, subscription pages, and the webhooks that are configured."""
+    """Return the application on `[http] listen`: health, subscription pages, and the webhooks that are configured.
+
+    `yookassa` is the client that asks about notifications, None when YooKassa is not set up; `refunded` notes a refund
+    that a provider reports.
+    """
     support = settings.shop.support
     routes: list[Route] = [
         *health_routes(checks),
@@ -44,6 +58,8 @@ def public_app(
         routes.append(telegram_webhook(telegram, intake))
     if settings.cryptopay.token:
         routes.append(cryptopay_webhook(settings.cryptopay.token, settle))
+    if yookassa is not None:
+        routes.append(yookassa_webhook(yookassa, settle, refunded))
     return Starlette(routes=routes)
 
 

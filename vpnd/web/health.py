@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from vpnd.runtime import metrics
+from vpnd.runtime.metrics_page import render_in_steps
 
 #: A readiness check that has no answer after this many seconds counts as failed.
 CHECK_TIMEOUT: Final = 2.0
@@ -85,6 +86,6 @@ def metrics_routes() -> list[Route]:
     """Return the route `/metrics`, for the listener that only the monitoring system reaches."""
 
     async def show(_request: Request) -> Response:
-        return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+        return Response(await render_in_steps(), media_type=metrics.CONTENT_TYPE)
 
     return [Route("/metrics", show)]

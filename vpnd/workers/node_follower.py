@@ -2,8 +2,9 @@
 
 The node says where it stands (epoch and number of the last change it holds); the follower reads the log from there. So
 a lost answer, a killed daemon or a node that was restored from its own older copy need no special case: the next page starts at
-what the node really holds. Only a place that the log does not know is compared (`vpnd.workers.node_compare`), and, to prove
-that nothing drifted, every node once an hour.
+what the node really holds. Only a place that the log does not know is compared (`vpnd.workers.node_compare`), and the node
+adopted. What drifts though it is followed well is found by the worker `reconcile`, and nothing but that worker takes away what
+the shop does not know.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from vpnd.runtime.journal import get_journal
 from vpnd.runtime.limits import LimitClass, as_class
 from vpnd.runtime.wake import Wake
 from vpnd.shop import access_log
+from vpnd.shop.node_stops import note_restore
 from vpnd.shop.nodes import save_status
-from vpnd.workers.node_compare import compare
+from vpnd.workers import node_gauges
+from vpnd.workers.node_compare import compare, tell_comparison, tell_restore
 
 journal = get_journal("workers")
 
@@ -35,12 +38,6 @@ PAGE: Final = 1_000
 
 #: A node is asked for its status this often, in seconds, however busy the log is.
 GREET_EVERY: Final = 10.0
-
-#: Strangers found by a comparison are looked for again after this many seconds.
-RECOMPARE_AFTER: Final = 60.0
-
-#: A node that is followed well is compared all the same this often, in seconds.
-PROVE_EVERY: Final = 3600.0
 
 #: Back-off while a node or the database is away, in seconds.
 RETRY_FIRST: Final = 0.5
@@ -63,26 +60,44 @@ class NodeFollower:
     """Keeps one node at the end of the log; runs as one child of the supervisor."""
 
     def __init__(
-        self, db: Database, client: NodeClient, *, on_activated: Callable[[int], None] | None = None
+        self,
+        db: Database,
+        client: NodeClient,
+        *,
+        on_activated: Callable[[int], None] | None = None,
+        alert: Callable[[], None] | None = None,
     ) -> None:
-        """`on_activated` hears how many subscriptions each acknowledgement switched on for the first time."""
+        """Follow `client`'s node.
+
+        Args:
+            db: the shop.
+            client: the node.
+            on_activated: hears how many subscriptions each acknowledgement switched on for the first time.
+            alert: wakes what tells the admins; called when there is something for them.
+        """
         self._db = db
         self._client = client
         self._on_activated = on_activated
+        self._alert = alert
         self._random = Random()  # noqa: S311  jitter is no secret
-        self._compare_at: float | None = None
-        self._compare_for = "clock"
         self._failures = 0
+        self._stopped = False
         self._woken_at: float | None = None
         self._since: float | None = None
         self.node: Final = client.name
         metrics.declare_node(client.name)
+        node_gauges.declare(client.name)
         self._wake: Final = Wake()
 
     @property
     def away(self) -> bool:
         """Whether the node could not be kept up to date at the last attempt."""
         return self._failures > 0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the node waits for a person (`vpnd.shop.node_stops`); as of the last greeting or comparison."""
+        return self._stopped
 
     def wake(self) -> None:
         """Look at the log now."""
@@ -93,8 +108,6 @@ class NodeFollower:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Follow for ever. A node that is away is told once an outage, and tried again with back-off."""
         task_status.started()
-        if self._compare_at is None:
-            self._prove_later()
         with as_class(LimitClass.WORKER):
             while True:
                 try:
@@ -112,9 +125,10 @@ class NodeFollower:
         """Ask where the node stands; note what it said and that it holds what it says."""
         status: NodeStatus = await self._client.status()
         self._heard()
-        await save_status(
+        self._stopped = await save_status(
             self._db, self.node, status.boot_id, [inbound.to_json() for inbound in status.inbounds]
         )
+        node_gauges.stopped.labels(self.node).set(self._stopped)
         place = Place(status.epoch, status.seq)
         # An acknowledgement may have been lost with the daemon that had asked for it.
         await self._acknowledge(place)
@@ -133,8 +147,8 @@ class NodeFollower:
             if isinstance(page, access_log.Unknown):
                 place = await self._compare(page.reason, page.epoch)
                 continue
-            if unfinished or self._comparison_due():
-                place = await self._compare("unfinished" if unfinished else self._compare_for, page.epoch)
+            if unfinished:
+                place = await self._compare("unfinished", page.epoch)
                 continue
             if page.changes:
                 changes = [AccessChange(c.name, c.uuid, c.version, c.active) for c in page.changes]
@@ -170,43 +184,23 @@ class NodeFollower:
 
     # ------------------------------------------------------------------ comparing
 
-    def _prove_later(self) -> None:
-        self._compare_for = "clock"
-        self._compare_at = trio.current_time() + PROVE_EVERY * self._random.uniform(0.5, 1.5)
-
-    def _comparison_due(self) -> bool:
-        return self._compare_at is not None and trio.current_time() >= self._compare_at
-
     async def _compare(self, reason: str, epoch: str) -> Place:
         if reason == "ahead":
-            # The node has acknowledged numbers of this epoch that the log never gave: the database is an older copy.
-            fresh = await access_log.new_epoch(self._db, instead_of=epoch)
-            journal.error(
-                "node.ahead",
-                message=f"node {self.node} is ahead of the access log: the database was restored from a backup."
-                " A new epoch begins, every node is compared",
-                node=self.node,
-                epoch=fresh,
-            )
-        result = await compare(self._db, self._client, self.node)
+            await self._restored(epoch)
+        result = await compare(self._db, self._client, adopt=True)
         self._heard()
-        self._prove_later()
-        if result.suspects and not result.foreign:
-            self._compare_for, self._compare_at = "strangers", trio.current_time() + RECOMPARE_AFTER
-        journal.info(
-            "node.compared",
-            message=f"node {self.node} was compared ({reason}): {result.sent} sent, {result.raised} versions raised,"
-            f" {result.removed} strangers removed, {result.suspects} suspected",
-            node=self.node,
-            reason=reason,
-            sent=result.sent,
-            raised=result.raised,
-            removed=result.removed,
-            suspects=result.suspects,
-        )
+        self._stopped = result.stop is not None
+        if result.told and self._alert is not None:
+            self._alert()
+        tell_comparison(self.node, reason, result)
         place = Place(result.epoch, result.seq)
         await self._acknowledge(place)
         return place
+
+    async def _restored(self, epoch: str) -> None:
+        fresh, begun = await note_restore(self._db, self.node, epoch)
+        if begun:
+            tell_restore(self.node, fresh)
 
     # ------------------------------------------------------------------ how it goes
 

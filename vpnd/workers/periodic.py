@@ -10,14 +10,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from vpnd.database.database import Database
-from vpnd.payments.cryptopay import MAX_IDS, CryptoPay
-from vpnd.payments.watcher import CHECK_LIMIT, check_invoices
+from vpnd.database.scope import Transaction
 from vpnd.runtime.journal import get_journal
 from vpnd.runtime.worker import ItemWorker, Sweep, SweepContext
-from vpnd.shop.access_log import log_again
+from vpnd.shop.activations import AwaitingActivation, Tried, awaiting_activation, try_again
 from vpnd.shop.purchases import expire_purchases, overdue_purchases
-from vpnd.shop.settlement import SettlementResult
-from vpnd.shop.status import AwaitingActivation, awaiting_activation
 from vpnd.shop.subscriptions import due_subscriptions, expire_due
 
 journal = get_journal("workers")
@@ -60,26 +57,36 @@ def purchase_expiry(db: Database) -> Sweep:
     return Sweep("purchase_expiry", interval=60, deadline=50, batch=500, sweep=sweep, keys=keys)
 
 
-def activation(db: Database, *, wake: Callable[[], None]) -> ItemWorker[AwaitingActivation]:
+def activation(
+    db: Database, *, wake: Callable[[], None], alert: Callable[[], None] = lambda: None
+) -> ItemWorker[AwaitingActivation]:
     """The safety net: what is paid and on, and still acknowledged by no node, is put into the log again, and told.
 
-    It never gives up silently: each round tells again, for as long as the customer waits.
+    It never gives up: after some tries the admins are told (`alert` wakes what tells them), and it is tried on, slowly.
     """
 
     async def page(after: int | None, limit: int) -> Sequence[AwaitingActivation]:
         return await awaiting_activation(db, ACTIVATION_DUE, limit, after=after)
 
+    async def body(tx: Transaction, item: AwaitingActivation) -> Tried | None:
+        return await try_again(tx, item)
+
     async def handle(item: AwaitingActivation) -> None:
-        again = await log_again(db, item.subscription_id)
-        if again:
+        tried = await db.run("activations.try", body, item)
+        if tried is None:
+            return
+        if tried.again:
             wake()
+        if tried.alerted:
+            alert()
         journal.warning(
             "activation.late",
             message=f"subscription {item.subscription_id} is paid and on, and no node has acknowledged it"
-            f" since {item.since:%Y-%m-%d %H:%M:%S}; "
-            + ("it is sent again" if again else "it is still under way"),
+            f" since {item.since:%Y-%m-%d %H:%M:%S}, try {tried.attempt}: "
+            + ("it is sent again" if tried.again else "it is still under way"),
             subscription=item.subscription_id,
-            again=again,
+            attempt=tried.attempt,
+            again=tried.again,
         )
 
     return ItemWorker(
@@ -90,30 +97,4 @@ def activation(db: Database, *, wake: Callable[[], None]) -> ItemWorker[Awaiting
         page=page,
         handle=handle,
         key=lambda item: item.subscription_id,
-    )
-
-
-def payment_watcher(
-    db: Database, client: CryptoPay, *, on_commit: Sequence[Callable[[SettlementResult], None]]
-) -> ItemWorker[int]:
-    """Ask Crypto Pay about open invoices, the longest unchecked first, a whole batch in one call.
-
-    One round is one item, the number of invoices to ask about: what fails is the provider's answer, not a row, and asking in
-    halves would only ask more.
-    """
-
-    async def page(after: int | None, limit: int) -> Sequence[int]:
-        return [min(limit, MAX_IDS)] if after is None else []
-
-    async def handle(how_many: int) -> None:
-        await check_invoices(db, client, how_many, on_commit=on_commit)
-
-    return ItemWorker(
-        "payment_watcher",
-        interval=30,
-        deadline=25,
-        batch=CHECK_LIMIT,
-        page=page,
-        handle=handle,
-        key=lambda how_many: how_many,
     )

@@ -21,6 +21,7 @@ from vpnd.runtime.journal import get_journal
 from vpnd.shop import nodes
 from vpnd.shop.plans import apply_plans
 from vpnd.shop.plans_file import PlansFileError, load_plans_file
+from vpnd.shop.referrals import apply_levels
 
 journal = get_journal("daemon")
 
@@ -55,6 +56,7 @@ class Preparation:
                 await self._check_kind()
                 await migrate(self._db, phase="all")
                 await self._forget_nodes()
+                await apply_levels(self._db, self._settings.referral.levels)
                 await self.apply_plans()
             except (DatabaseError, WrongDatabase) as error:
                 if type(error) is not said:  # an outage has many words, and one line is enough

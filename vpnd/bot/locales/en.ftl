@@ -37,6 +37,14 @@ period-years = { $count ->
        *[other] { $count } years
     }
 
+moment = { $day }, { $time } ({ $zone })
+span = { $count } { $unit ->
+        [d] d
+        [h] h
+        [min] min
+       *[s] s
+    }
+
 ## Home
 
 home-new =
@@ -59,8 +67,13 @@ button-plans = 🛍 All plans
 button-renew = 🔄 Renew
 button-subscription = 🔑 My subscription
 button-invite = 🎁 Invite a friend
+button-balance = 💰 Balance
+button-promo = 🎟 Promo code
 button-help = 💬 Help
 button-language = 🌐 Язык / Language
+button-trial = 🎁 Try it free: { $period }
+button-notifications = 🔔 Notifications
+button-choose-plan = 🛍 Choose a plan
 button-home = « Menu
 button-back = ‹ Back
 button-retry = 🔁 Try again
@@ -88,6 +101,12 @@ periods-renew =
     The new days are added to those you still have. How many shall it be?
 
     { $list }
+periods-more =
+    <b>{ $title }, one more subscription</b>
+
+    It comes with a link of its own, beside what you have. How long should it last?
+
+    { $list }
 period-line = • { $period }: <b>{ $price }</b>
 period-line-saving = • { $period }: <b>{ $price }</b>, that is { $monthly } a month, <b>{ $percent }%</b> less
 button-period = { $period } · { $price }
@@ -95,61 +114,124 @@ button-period-saving = { $period } · { $price } · −{ $percent }%
 methods =
     <b>{ $title }, { $period }</b>
     Price: <b>{ $price }</b>
-
-    How would you like to pay?
+methods-discounted =
+    <b>{ $title }, { $period }</b>
+    Price: <s>{ $list }</s> <b>{ $price }</b> (−{ $percent }%)
+methods-promo = 🎟 Your promo code <b>{ $code }</b> is included.
+methods-promo-days = 🎟 Your promo code <b>{ $code }</b> adds <b>{ $bonus }</b> on top.
+methods-monthly = ⭐ “Every month” is charged by Telegram itself, without discounts, until you stop it; that takes one tap.
+methods-question = How would you like to pay?
 methods-none =
     <b>{ $title }, { $period }</b>
 
     This offer cannot be paid for at the moment. Please choose another one or look in a little later.
 button-method-stars = ⭐ Telegram Stars · { $price }
+button-method-stars_monthly = ⭐ Stars, every month · { $price }
+button-method-yookassa = 💳 Card or SBP · { $price }
+button-method-balance = 💰 Balance · you have { $have }
 button-method-cryptopay = 💎 Crypto · { $price }
 
 ## Payment
 
+subject-access = { $title }, { $period }
+subject-access-bonus = { $title }, { $period } + { $bonus }
+subject-topup = Balance top-up
 pay-cryptopay =
-    <b>{ $title }, { $period }</b>
+    <b>{ $what }</b>
     To pay: <b>{ $price }</b>
 
     1. Tap “Pay” and pay in @CryptoBot.
-    2. Come back here: your link arrives by itself as soon as the payment is confirmed.
+    2. Come back here: I’ll write to you as soon as the payment is confirmed.
+
+    The invoice is valid for { $minutes ->
+        [one] { $minutes } minute
+       *[other] { $minutes } minutes
+    }.
+pay-yookassa =
+    <b>{ $what }</b>
+    To pay: <b>{ $price }</b>
+
+    1. Tap “Pay” and choose a card or SBP.
+    2. Come back here: I’ll write to you as soon as the payment is confirmed.
 
     The invoice is valid for { $minutes ->
         [one] { $minutes } minute
        *[other] { $minutes } minutes
     }.
 pay-stars =
-    <b>{ $title }, { $period }</b>
+    <b>{ $what }</b>
     To pay: <b>{ $price }</b>
 
-    The invoice is in the message below 👇 Your link arrives right after the payment.
+    The invoice is in the message below 👇 The rest happens by itself right after the payment.
 pay-stars-waiting =
-    <b>{ $title }, { $period }</b>
+    <b>{ $what }</b>
     To pay: <b>{ $price }</b>
 
-    The invoice is already in this chat; pay it once and your link arrives right away. If you can’t find it, I’ll send it again.
+    The invoice is already in this chat; pay it once and the rest happens by itself. If you can’t find it, I’ll send it again.
+pay-stars-monthly =
+    <b>{ $what }</b>
+    To pay: <b>{ $price }</b> every month
+
+    Telegram charges it by itself, and your subscription goes on without you doing anything. You can stop it at any time, here or in Telegram’s settings; what you have paid for stays yours.
+pay-balance =
+    <b>{ $what }</b>
+    Price: <b>{ $price }</b>
+
+    Pay it from your balance? <b>{ $left }</b> will be left on it.
+pay-balance-short =
+    <b>Your balance is a little short</b>
+
+    { $what }
+    Price: <b>{ $price }</b>, on the balance: <b>{ $have }</b>, missing: <b>{ $missing }</b>
+
+    Fill it up, or pay another way. Nothing has been taken.
 pay-pending =
     <b>The payment hasn’t arrived yet</b>
 
-    It usually takes less than a minute, sometimes a few. You don’t have to wait here: the link comes to this chat by itself.
+    It usually takes less than a minute, sometimes a few. You don’t have to wait here: { $kind ->
+        [topup] I’ll write to you as soon as it arrives.
+       *[access] the link comes to this chat by itself.
+    }
 pay-done =
     <b>It’s paid, thank you!</b> ✅
 
-    Your subscription is on and your link is ready.
+    { $kind ->
+        [topup] The money is on your balance.
+       *[access] Your subscription is on and your link is ready.
+    }
+pay-refunded =
+    <b>This purchase was refunded</b>
+
+    The money went back. If you’d like the VPN again, simply choose a plan.
+pay-incomplete =
+    <b>A part of the price is still missing</b>
+
+    What you paid is safe. Only <b>{ $missing }</b> is missing: pay it, and everything is switched on.
 pay-closed =
     <b>This invoice is closed</b>
 
-    It hasn’t been paid in time. If you did pay it, don’t worry: the money is accounted for as soon as it arrives. Otherwise simply choose a plan again.
+    It hasn’t been paid in time. If you did pay it, don’t worry: the money is accounted for as soon as it arrives. Otherwise simply { $kind ->
+        [topup] fill the balance again.
+       *[access] choose a plan again.
+    }
 pay-provider-down =
     <b>The payment service isn’t answering</b>
 
     You haven’t been charged anything. Please try again in a minute or pay another way.
 button-pay = 💳 Pay { $price }
+button-pay-monthly = ⭐ Subscribe: { $price } a month
+button-pay-balance = ✅ Pay { $price } from the balance
+button-complete = 💳 Pay the missing { $price }
+button-top-up = ➕ Top up
+button-top-up-by = ➕ Top up by { $amount }
 button-check-paid = ✅ I’ve paid
 button-invoice-again = 📨 Send the invoice again
 button-other-method = ‹ Another way to pay
 
 invoice-title = VPN: { $period }
-invoice-description = { $title }, { $period }. Your personal link arrives in this chat right after the payment.
+invoice-title-topup = Balance top-up
+invoice-description = { $what }. Your personal link arrives in this chat right after the payment.
+invoice-description-topup = Balance top-up. The money is on your balance right after the payment.
 
 alert-check-refused-expired = This invoice is out of date. Please choose a plan again; nothing was charged.
 alert-check-refused-changed = The price has changed meanwhile. Please choose the plan again; nothing was charged.
@@ -171,6 +253,13 @@ receipt-renewed =
     On until: <b>{ $until }</b>
 
     Your link stays the same; there is nothing to change.
+receipt-automatic =
+    <b>Renewed by itself</b> ✅
+
+    Plan: <b>{ $title }</b>
+    On until: <b>{ $until }</b>
+
+    You don’t have to do anything. Your link stays the same.
 receipt-no-link = Your link will be ready in a moment: tap “My subscription”.
 link-block =
     Your link (tap to copy):
@@ -187,7 +276,11 @@ expired-notice =
 underpaid =
     <b>The payment was smaller than the price</b>
 
-    Received: <b>{ $received }</b>, still missing: <b>{ $missing }</b>. Nothing is lost: what you paid is on your balance. Please write to support, and we’ll sort it out together.
+    Received: <b>{ $received }</b>, still missing: <b>{ $missing }</b>. Nothing is lost: what you paid is on your balance. Pay the rest, and everything is switched on at once.
+underpaid-spent =
+    <b>The payment has arrived</b>
+
+    Received: <b>{ $received }</b>. What you had paid before was spent from your balance meanwhile, so it doesn’t make up the price any more. All the money is on your balance; buy from there, or fill it up.
 second-charge-refund =
     <b>You paid twice</b>
 
@@ -210,8 +303,64 @@ held-charge =
     Purchase: { $purchase }
     Telegram id: <code>{ $telegram_id }</code>
 
-    The money is booked as held; nothing was credited to the customer.
+    The money is booked as held; nothing was credited to the customer. To give it back:
+    <code>/refund { $provider }:{ $charge_id }</code>
 overpaid = You paid a little more than the price: { $amount } went to your balance.
+refund-refused =
+    ⚠️ <b>A provider doesn’t pay a refund out</b>
+
+    Provider: { $provider }
+    Charge: <code>{ $charge_id }</code>
+    Amount: { $amount }
+    Reason: { $reason }
+    Telegram id: <code>{ $telegram_id }</code>
+
+    If the customer is ours, the money is on his balance and he was told; otherwise it waits for you.
+books-wrong =
+    🚨 <b>The books don’t add up</b>
+
+    What: { $what }
+    Currency: { $currency }
+    By: { $amount }
+
+    Please look into it before anything else.
+reconciliation =
+    ⚠️ <b>{ $provider } and our books differ</b>
+
+    Differences: { $differences }, mended: { $mended }
+    The first: { $first }
+topped-up =
+    <b>Your balance has been filled</b> ✅
+
+    <b>{ $amount }</b> has arrived.
+referral-reward =
+    🎁 <b>Your guest has paid</b>
+
+    You get { $percent }% of it: <b>{ $amount }</b> is on your balance. Thank you for inviting!
+refund-notice =
+    <b>Refund: { $amount }</b>
+
+    { $where ->
+        [balance] The money is on your balance.
+        [made] The payment service has returned it to you.
+       *[provider] The money goes back the way you paid it. That usually takes minutes, with some banks a few days.
+    }
+refund-notice-until = The subscription now runs until <b>{ $until }</b>.
+refund-notice-off = The subscription is off with that.
+refund-to-balance =
+    <b>Your refund is on your balance</b>
+
+    The payment service couldn’t return the money, so <b>{ $amount }</b> is on your balance now. If you need it another way, please write to support.
+renewal-short =
+    <b>Your subscription ends soon</b>
+
+    It is on until <b>{ $until }</b>. Renewing costs <b>{ $price }</b>, and your balance is short of <b>{ $missing }</b>. Fill it up, and it renews itself.
+renewal-unavailable =
+    <b>Your subscription can’t renew itself</b>
+
+    What you bought isn’t on sale any more. It is on until <b>{ $until }</b>; choose something new, and it goes on.
+button-pay-waiting = ✅ Finish the purchase: { $price }
+button-renew-other = 🔄 Renew another way
 notice-unknown =
     <b>News about your account</b>
 
@@ -256,6 +405,45 @@ left-hours = { $count ->
 button-copy = 📋 Copy the link
 button-qr = 📷 QR code
 button-how-to-connect = 📱 How to connect
+button-renewal-on = 🔁 Turn auto-renewal on
+button-renewal-off = ⏹ Stop auto-renewal
+button-stop-stars = ⏹ Stop renewing
+button-stop-stars-yes = ⏹ Yes, stop renewing
+button-change-plan = 🔀 Change the plan
+button-change-to = { $title } · { $left }
+button-change-yes = ✅ Change the plan
+button-one-more = ➕ One more subscription
+renews-off = 🔁 Auto-renewal is off.
+renews-balance = 🔁 It renews itself from your balance shortly before it ends. If the money isn’t enough, I’ll tell you in time.
+renews-stars = ⭐ Telegram renews it by itself every month.
+stop-stars =
+    <b>Stop renewing { $title }?</b>
+
+    Telegram will charge no more Stars for it. It stays on until <b>{ $until }</b>; what you have paid for is yours.
+change-plan =
+    <b>{ $title }: change the plan</b>
+
+    You have { $left } left. They become time of the other plan, worth the same: nothing is paid twice. So long they would last:
+change-none =
+    <b>{ $title }</b>
+
+    There is no other plan to change to at the moment.
+change-confirm =
+    <b>Change from { $title } to { $other }?</b>
+
+    Left now: <b>{ $before }</b> of { $title }
+    Afterwards: <b>{ $after }</b> of { $other }, until <b>{ $until }</b>
+
+    Your link stays the same.
+change-again = ❗️ Prices have changed since I asked, so nothing was done. This is how it stands now:
+change-stars =
+    <b>Telegram renews this subscription by itself</b>
+
+    It would go on charging the price of the present plan. Stop renewing first, then change the plan.
+change-impossible =
+    <b>The plan can’t be changed like this</b>
+
+    Either nothing of the time is left, or it is that plan already, or it isn’t on sale any more.
 qr-caption =
     <b>{ $title }</b>
 
@@ -276,8 +464,418 @@ invite =
         [one] <b>{ $count }</b> person has come by it so far.
        *[other] <b>{ $count }</b> people have come by it so far.
     }
+invite-level = 🎁 You get <b>{ $percent }%</b> of what your guests pay, on your balance.
+invite-next = { $count ->
+        [one] One more paying guest, and you get <b>{ $percent }%</b>.
+       *[other] { $count } more paying guests, and you get <b>{ $percent }%</b>.
+    }
+invite-earned = Paying guests: <b>{ $paying }</b>, earned so far: <b>{ $earned }</b>
 button-share = 📤 Share
 alert-share-text = A VPN that simply works:
+## Balance
+
+balance =
+    <b>Your balance</b>
+
+    💰 <b>{ $total }</b>
+balance-bonus = Of that a gift from us: <b>{ $bonus }</b>
+balance-use = You can pay for any plan with it, and let your subscription renew itself.
+button-history = 📜 History
+button-buy-more = 🛍 Buy or renew
+button-newest = « Newest
+button-older = Older »
+button-amount = { $amount }
+button-other-amount = ✍️ Another amount
+history =
+    <b>History of your balance</b>
+
+    { $list }
+history-none =
+    <b>History of your balance</b>
+
+    Nothing has happened here yet.
+history-line = { $date } · <b>{ $sign }{ $amount }</b> · { $what }
+history-line-gift = { $date } · 🎁 <b>{ $sign }{ $amount }</b> · { $what }
+history-what = { $kind ->
+        [payment] payment
+        [sale] purchase
+        [sale_bonus] purchase
+        [refund] a purchase was returned
+        [refund_bonus] a purchase was returned
+        [refund_out] returned to you
+        [refund_back] a refund came back
+        [promo] promo code
+        [referral] reward for a guest
+        [referral_back] a guest’s purchase was returned
+        [receivable] lent by us
+        [repayment] paid back to us
+        [adjustment] corrected by us
+        [reversal] corrected by us
+       *[other] entry
+    }
+topup =
+    <b>Top up</b>
+
+    By how much?
+topup-none =
+    <b>Top up</b>
+
+    The balance can’t be filled at the moment. Please look in a little later.
+topup-write =
+    <b>Another amount</b>
+
+    Write it here, for instance: { $example }
+    From { $least } to { $most }.
+topup-again =
+    <b>I didn’t quite get that</b>
+
+    Please write just the amount, for instance: { $example }
+    From { $least } to { $most }.
+topup-methods =
+    <b>Top-up: { $amount }</b>
+
+    How would you like to pay?
+topup-no-method =
+    <b>Top-up: { $amount }</b>
+
+    This amount can’t be paid at the moment. Please choose another one.
+
+## Promo codes
+
+promo =
+    <b>Promo code</b>
+
+    Write it here in one message.
+promo-waiting = The code <b>{ $code }</b> is waiting for your next purchase.
+promo-forgotten =
+    <b>The code was put aside</b>
+
+    It doesn’t count for your next purchase any more. You can enter it again.
+promo-percent =
+    <b>The code { $code } is yours</b> ✅
+
+    Your next purchase is <b>{ $percent }%</b> cheaper.
+promo-days =
+    <b>The code { $code } is yours</b> ✅
+
+    Your next purchase comes with <b>{ $bonus }</b> on top.
+promo-granted =
+    <b>A gift: { $bonus }</b> 🎁
+
+    Your subscription is on until <b>{ $until }</b> now.
+promo-credited =
+    <b>A gift: { $amount }</b> 🎁
+
+    It is on your balance.
+promo-unknown =
+    <b>There is no such promo code</b>
+
+    Please check the letters and try again.
+promo-early =
+    <b>This promo code isn’t valid yet</b>
+
+    Please try it a little later.
+promo-over =
+    <b>This promo code has run out</b>
+
+    Its time is over. The plans are here at their usual prices.
+promo-used-up =
+    <b>This promo code is used up</b>
+
+    Others were faster. The plans are here at their usual prices.
+promo-already-used =
+    <b>You have used this promo code</b>
+
+    It can’t be used once more. The plans are here at their usual prices.
+button-forget-promo = ✖️ Put the code aside
+button-another-promo = 🎟 Another code
+
+## Refunds, for admins
+
+refund-usage =
+    <b>Give money back</b>
+
+    <code>/refund purchase</code> or <code>/refund provider:charge</code>, and an amount behind it for a part of it.
+refund-unknown =
+    <b>No such purchase or charge</b>
+
+    Write the purchase’s name (p…) or provider:charge, as the message about it or the cabinet says.
+refund-bad-amount =
+    <b>This is no amount</b>
+
+    Write it in the currency of the charge, for instance 99.50.
+refund-charge =
+    { $name }
+    { $date }, { $kind }, { $outcome }
+    Paid: <b>{ $amount }</b>, went back: { $refunded }, left: <b>{ $left }</b>
+    Purchase: <code>{ $purchase }</code>
+    Telegram id: <code>{ $payer }</code>
+refund-part = Of that is to go back: <b>{ $amount }</b>
+refund-nothing-left = Nothing of it is left to give back.
+refund-which = A part can be given back of one charge only: write its name instead of the purchase’s.
+refund-confirm =
+    <b>Give back { $amount }?</b>
+
+    Where: { $where ->
+        [balance] to the customer’s balance
+       *[payer] to who paid, by the provider
+    }
+    Purchase: <code>{ $purchase }</code>
+    Telegram id: <code>{ $payer }</code>
+refund-access-kept = Access stays as it is.
+refund-access-shortened = Access is shortened: it ends on <b>{ $until }</b>.
+refund-access-off = Access is switched off at once.
+refund-asked =
+    <b>The refund is under way</b> ✅
+
+    The provider is asked until it has answered. The customer ({ $payer }) is told; if the money can’t be paid out, it goes to his balance and you are told too.
+refund-booked =
+    <b>The money is on the balance</b> ✅
+
+    The customer ({ $payer }) is told.
+refund-impossible =
+    <b>This can’t be given back like that</b>
+
+    { $why ->
+        [unknown_charge] There is no such charge.
+        [nothing_left] All of it went back already.
+        [too_much] Less than that is left of it.
+        [whole_only] Stars go back whole or not at all.
+        [no_route] This money can’t go that way: only to the balance, or only to the provider.
+        [on_balance] It lies on the customer’s balance already.
+        [spent] The customer has spent it.
+       *[other] The shop refuses it.
+    }
+button-refund-payer = ↩️ Give back to the payer
+button-refund-balance = 💰 To the balance
+button-refund-yes = ✅ Yes, give it back
+
+## Reminders
+
+reminder =
+    { $when ->
+        [h3] ⏳ <b>Your subscription ends very soon</b>
+        [d1] ⏳ <b>Your subscription ends soon</b>
+       *[other] 📅 <b>Your subscription is coming to its end</b>
+    }
+
+    { $title } is on until <b>{ $until }</b>.
+    Time left: <b>{ $left }</b>
+
+    { $when ->
+        [h3] Renew it now and nothing is interrupted: the new days are added to what is left.
+        [d1] Renew it in time and nothing is interrupted: the new days are added to what is left.
+       *[other] You lose nothing by renewing early: the new days are added to what is left.
+    }
+reminder-over =
+    { $when ->
+        [d1] <b>Your VPN is off</b>
+        [d3] <b>Your VPN is still off</b>
+       *[other] <b>Shall we go on?</b>
+    }
+
+    { $title } ended on <b>{ $until }</b>. Renew it and the same link works again; there is nothing to set up anew.{ $when ->
+        [d7] {" "}I won’t remind you of it again.
+       *[other] {""}
+    }
+
+## Trial
+
+trial =
+    🎁 <b>Try it free</b>
+
+    You get <b>{ $title }</b> for <b>{ $period }</b>: no payment, and nothing is charged afterwards. Your personal link comes here at once.
+
+    There is one trial for each customer. If you buy a plan before it ends, the rest of it is added and the link stays the same.
+trial-started =
+    <b>Your trial has begun</b> 🎁
+
+    Plan: <b>{ $title }</b>
+    On until: <b>{ $until }</b>
+    Time left: <b>{ $left }</b>
+trial-off =
+    <b>There is no trial at the moment</b>
+
+    The plans are here whenever you like.
+trial-paused =
+    <b>Trials are paused just now</b>
+
+    Please look in a little later; yours isn’t lost.
+trial-used =
+    <b>You have had your trial</b>
+
+    There is one for each customer. The plans are here whenever you like; a link that you have set up works again once you buy one.
+trial-active =
+    <b>Your VPN is on already</b>
+
+    There is nothing left to try: your link is under “My subscription”.
+trial-bought =
+    <b>The trial is for newcomers</b>
+
+    You have bought from us before, so you know how it works. The plans are here whenever you like.
+trial-checkup =
+    <b>Is everything working?</b>
+
+    Your trial is on until <b>{ $until }</b>; time left: <b>{ $left }</b>. If it isn’t connected yet, the steps for your device are behind the button.
+trial-progress =
+    <b>How do you like it?</b>
+
+    Your trial of { $title } is on until <b>{ $until }</b>; time left: <b>{ $left }</b>.
+
+    Choose a plan whenever you like: the rest of the trial is added to it, and the link stays the same.
+trial-ending =
+    ⏳ <b>Your trial ends soon</b>
+
+    { $title } is on until <b>{ $until }</b>; time left: <b>{ $left }</b>.
+
+    Choose a plan before that and nothing is interrupted: the link stays the same.
+trial-ended =
+    <b>Your trial has ended</b>
+
+    The VPN is off since <b>{ $until }</b>. Nothing was charged. Choose a plan and the same link works again; there is nothing to set up anew.
+button-start-trial = 🎁 Begin the trial
+
+## Notifications
+
+notifications =
+    🔔 <b>Notifications</b>
+
+    Your clock: <b>{ $time }</b> ({ $zone })
+    Quiet hours: <b>{ $quiet ->
+        [on] { $start }–{ $end }
+       *[off] none
+    }</b>
+
+    In the quiet hours no reminders come. What happens with your payments and your access is told at once.
+time-zones =
+    🕐 <b>What time is it where you are?</b>
+
+    Choose what your clock shows now. Where clocks are moved in summer, choose again then.
+quiet-from = 🌙 <b>From what time should it be quiet?</b>
+quiet-to = ☀️ <b>Until what time should it be quiet?</b>
+button-time-zone = 🕐 My clock shows another time
+button-quiet-from = 🌙 From { $time }
+button-quiet-to = ☀️ Until { $time }
+button-quiet-off = 🔔 Remind me at any time
+button-quiet-on = 🌙 Turn quiet hours on
+button-west = ‹ West
+button-east = East ›
+
+## Status and switches, for admins
+
+node-stopped =
+    🚨 <b>Node { $node } waits for you</b>
+
+    { $reason ->
+        [empty] The database knows no subscription at all, and the node serves customers.
+        [behind] The database is an older copy of itself: the node has done what the log never had.
+        [strangers] Too much of what the node serves is unknown to the shop.
+        [newer] The node holds too much in a newer version than the shop.
+       *[other] What was seen there lets the database be the wrong one ({ $reason }).
+    }
+    Served there: { $held }, unknown: { $strangers }, newer: { $newer }
+
+    Nothing is taken away there until a person decides: look with <code>vpnd doctor</code>, put the right database in its place, or accept what was seen: <code>vpnd doctor --accept-node { $node }</code>
+activation-late =
+    ⚠️ <b>Paid, and no node has let him in</b>
+
+    Subscription: <code>{ $subscription_id }</code>, plan: { $plan_id }
+    Telegram id: <code>{ $telegram_id }</code>
+    Waits since: { $since }
+    Tries: { $attempts }
+
+    It is tried on by itself.
+activation-late-others = { $count ->
+        [one] { $count } more waits like this one.
+       *[other] { $count } more wait like this one.
+    }
+alarms-raised = 🚨 <b>Alarms</b>
+alarms-cleared = ✅ <b>Over</b>
+alarm-line = • { $what }: <b>{ $value }{ $unit }</b>{ $who }, the limit is { $threshold }
+alarm-line-cleared = • { $what }: { $value }{ $unit } at worst{ $who }, the limit is { $threshold }
+alarm-more = … and { $count } more
+alarm-what = { $name ->
+       *[other] { $what }
+    }
+alarm-unit = { $unit ->
+        [share] of 1
+       *[other] { $unit }
+    }
+status-nothing = Nothing is known of the daemon.
+status-service = <b>{ $name } { $version }</b>, up { $up }
+status-line = { $line }
+status-child = ❗️ { $name }: { $state }
+status-error = ❗️ { $part }: { $error }
+status-unread = ❗️ { $part }: it says something that this screen cannot read
+status-no-alarms = ✅ No alarm is raised
+status-paused = ⏸ Paused: <b>{ $names }</b>
+status-workers = <b>Workers</b>
+status-worker = { $state ->
+        [failing] ❗️ { $name }: { $outcome }, { $ago } ago, failed in a row: <b>{ $count }</b>
+        [paused] ⏸ { $name }: { $outcome }, { $ago }
+        [new] ▫️ { $name }: not yet
+       *[fine] ▪️ { $name }: { $outcome }, { $ago } ago
+    }
+status-queues = <b>Queues</b>: inbox { $inbox } ({ $age }), given up { $dead }
+status-outbox = • { $kind }: { $count } ({ $age })
+status-lanes = <b>Sending</b>: waiting { $waiting }; refused { $refused }
+status-pools = <b>Pools</b>: database { $database }, HTTP { $http }{ $down ->
+        [yes] {" "}❗️ the database is away
+       *[no] {""}
+    }
+status-loop = <b>Loop</b>: longest step of the last minute { $worst } ms
+status-process = <b>Process</b>: { $memory } MB ({ $growth } within the hour), { $cpu }% of a core, tasks: { $tasks }
+status-nodes = <b>Nodes</b>: { $count }{ $overdue ->
+        [0] {""}
+       *[other] ; past their end and not expired: <b>{ $overdue }</b>
+    }
+status-node = • { $name }: { $ago } ago, behind { $behind }, expired but on { $on }, paid but off { $off }
+status-money = <b>Today</b>{ $count ->
+        [0] : nothing yet
+       *[other] {""}
+    }
+status-takings = • { $provider }: { $more ->
+        [yes] at least{" "}
+       *[no] {""}
+    }{ $count } · <b>{ $amount }</b>{ $held ->
+        [0] {""}
+       *[other] , held: { $held }
+    }
+switches = ⏯ <b>What can be paused</b>
+switches-none-paused = Nothing is paused.
+switch-paused = ⏸ <b>{ $name }</b> by { $by }, { $at }{ $why }
+pause-confirm =
+    <b>Pause { $name }?</b>
+
+    { $what ->
+        [shop] Nothing is sold and no balance is filled. What is paid all the same counts, and renewals go on.
+        [trial] No trial is given.
+       *[worker] It begins nothing new; what it is doing now is finished.
+    }
+switch-done = { $said ->
+        [paused] ⏸ <b>{ $name }</b> is paused.
+        [resumed] ▶️ <b>{ $name }</b> runs again.
+        [paused-before] ⏸ <b>{ $name }</b> was paused already.
+       *[resumed-before] ▶️ <b>{ $name }</b> was running already.
+    }
+banner = ⚠️ { $text }
+banner-usage = Banner on the first screen and the plans: <code>/banner text</code>, <code>/banner off</code>
+banner-done = { $said ->
+        [shown] The banner is shown.
+        [gone] The banner is gone.
+       *[none] There was no banner.
+    }
+shop-paused =
+    <b>Sales are paused for a while</b>
+
+    Nothing was charged. What you have paid for keeps working; please look in a little later.
+button-status = 📊 Status
+button-refresh = 🔄 Refresh
+button-switches = ⏯ Pause, resume…
+button-pause = ⏸ { $name }
+button-resume = ▶️ { $name }
+button-pause-yes = ⏸ Yes, pause
+button-banner-off = ✖️ Take the banner away
 
 ## Help
 
@@ -372,7 +970,10 @@ alert-repair = We are being repaired and back in a few minutes. Your VPN keeps w
 command-start = Menu
 command-buy = Get or renew the VPN
 command-subscription = My subscription and link
+command-balance = Balance and top-up
+command-promo = Enter a promo code
 command-help = How to connect
+command-notifications = Reminders and quiet hours
 command-language = Язык / Language
 
 # The one entry that an app shows for a subscription that has ended.

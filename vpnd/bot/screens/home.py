@@ -2,37 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from urllib.parse import quote
 
-from vpnd.bot.callbacks import Help, Home, Invite, Languages, Periods, Plans, SetLanguage, Subscriptions
+from vpnd.bot.callbacks import (
+    Balance,
+    Help,
+    Home,
+    Invite,
+    Languages,
+    Notifications,
+    Plans,
+    Promo,
+    SetLanguage,
+    Subscriptions,
+    Trial,
+)
 from vpnd.bot.markup import code
+from vpnd.bot.screens.keeping import go_on
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
 from vpnd.bot.speech import Speech
 from vpnd.bot.texts import Texts
+from vpnd.shop.money import Money
+from vpnd.shop.referrals import ReferralStanding
 from vpnd.shop.subscriptions import Subscription
 
 
-def menu_rows(speech: Speech, subscription: Subscription | None) -> tuple[Row, ...]:
-    """The buttons of the first screen; `subscription` is the one that lasts longest, if there is any."""
+def menu_rows(speech: Speech, subscription: Subscription | None, *, trial_hours: int = 0) -> tuple[Row, ...]:
+    """The buttons of the first screen; `subscription` is the one that lasts longest, if there is any.
+
+    `trial_hours` is how long a trial is offered to this customer; 0: none.
+    """
     rows: list[Row] = []
+    if trial_hours:
+        rows.append((Button(speech.label("button-trial", period=speech.hours(trial_hours)), Trial()),))
     if subscription is None:
         rows.append((Button(speech.label("button-buy"), Plans()),))
     else:
         rows.append((Button(speech.label("button-subscription"), Subscriptions()),))
-        renew = Periods(subscription.plan_id, subscription.id)
-        rows.append(
-            (Button(speech.label("button-renew"), renew), Button(speech.label("button-plans"), Plans()))
-        )
+        plans = () if subscription.trial else (Button(speech.label("button-plans"), Plans()),)
+        rows.append((go_on(speech, subscription), *plans))
+    rows.append(
+        (Button(speech.label("button-balance"), Balance()), Button(speech.label("button-promo"), Promo()))
+    )
     rows.append(
         (Button(speech.label("button-help"), Help()), Button(speech.label("button-invite"), Invite()))
     )
-    rows.append((Button(speech.label("button-language"), Languages()),))
+    rows.append(
+        (
+            Button(speech.label("button-notifications"), Notifications()),
+            Button(speech.label("button-language"), Languages()),
+        )
+    )
     return tuple(rows)
 
 
 def home(
-    speech: Speech, name: str, subscription: Subscription | None, now: datetime, *, preface: str | None = None
+    speech: Speech,
+    name: str,
+    subscription: Subscription | None,
+    now: datetime,
+    *,
+    trial_hours: int = 0,
+    preface: str | None = None,
 ) -> Screen:
     """The first screen, with how the longest-lasting subscription stands. `preface` is HTML said before it."""
     if subscription is None:
@@ -42,22 +75,39 @@ def home(
         text = speech.say("home-active", name=name, until=subscription.expires_at, left=left)
     else:
         text = speech.say("home-expired", name=name, until=subscription.expires_at)
-    return Screen(paragraphs(preface, text), menu_rows(speech, subscription))
+    return Screen(paragraphs(preface, text), menu_rows(speech, subscription, trial_hours=trial_hours))
 
 
-def invite(speech: Speech, bot_username: str, referral_code: str, guests: int) -> Screen:
-    """The customer's own link, and how many came by it."""
+def invite(
+    speech: Speech, bot_username: str, referral_code: str, standing: ReferralStanding, currency: str
+) -> Screen:
+    """The customer's own link, how many came by it, and what he gets of what they pay; `currency` is of his earnings."""
     link = f"https://t.me/{bot_username}?start=ref_{referral_code}"
     share = (
         f"https://t.me/share/url?url={quote(link, safe='')}&text={quote(speech.label('alert-share-text'))}"
     )
     return Screen(
-        speech.say("invite", link=code(link), count=guests),
+        paragraphs(
+            speech.say("invite", link=code(link), count=standing.guests),
+            *_rewards(speech, standing, currency),
+        ),
         (
             (Button(speech.label("button-share"), url=share),),
             (Button(speech.label("button-home"), Home()),),
         ),
     )
+
+
+def _rewards(speech: Speech, standing: ReferralStanding, currency: str) -> Iterator[str | None]:
+    """The rewards, in a shop that has any: nothing is promised that does not exist."""
+    if not standing.percent and standing.next_at is None:
+        return
+    yield speech.say("invite-level", percent=standing.percent) if standing.percent else None
+    if standing.next_at is not None:
+        # The next level may begin with one who has come already, by a change of the levels.
+        missing = max(standing.next_at - standing.paying, 1)
+        yield speech.say("invite-next", count=missing, percent=standing.next_percent or 0)
+    yield speech.say("invite-earned", paying=standing.paying, earned=Money(standing.earned, currency))
 
 
 def languages(speech: Speech, texts: Texts) -> Screen:

@@ -1,12 +1,12 @@
-"""What follows a payment or an expiry: the receipt with the link and its QR code, and the other notices of the shop."""
+"""What follows a payment or an expiry: the receipt with the link and its QR code, and the notices about payments."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from vpnd.bot.callbacks import Help, Home, OneSubscription, Periods, Plans
+from vpnd.bot.callbacks import Balance, Complete, Help, Home, OneSubscription, Periods, Plans
 from vpnd.bot.connect import ConnectInfo
 from vpnd.bot.reading import Held
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
@@ -14,8 +14,11 @@ from vpnd.bot.screens.subscription import copy_row, link_block
 from vpnd.bot.speech import Speech
 from vpnd.shop.money import Money, MoneyError, parse_decimal
 
+#: Longest text of a provider that an admin is shown.
+_SHOWN: Final = 300
 
-def _money(args: Mapping[str, Any], amount: str, currency: str) -> Money:
+
+def money_of(args: Mapping[str, Any], amount: str, currency: str) -> Money:
     return Money(int(args[amount]), str(args[currency]))
 
 
@@ -31,7 +34,9 @@ def receipt(speech: Speech, args: Mapping[str, Any], held: Held, connect: Connec
     title = held.title(speech.language)
     until = datetime.fromisoformat(str(args["expires_at"]))
     renewed = bool(args.get("renewed"))
-    head = speech.say("receipt-renewed" if renewed else "receipt", title=title, until=until)
+    automatic = renewed and bool(args.get("automatic"))
+    key = "receipt-automatic" if automatic else "receipt-renewed" if renewed else "receipt"
+    head = speech.say(key, title=title, until=until)
     own = (Button(speech.label("button-subscription"), OneSubscription(held.subscription.id)),)
     rows: list[Row] = [own]
     # One link: a caption has room for it, and the rest stands under "My subscription".
@@ -54,27 +59,32 @@ def expired(speech: Speech, args: Mapping[str, Any]) -> Screen:
     return Screen(speech.say("expired-notice", until=until), ((renew,),))
 
 
-def _plain(speech: Speech, text: str) -> Screen:
+def with_home(speech: Speech, text: str) -> Screen:
     return Screen(text, ((Button(speech.label("button-home"), Home()),),))
 
 
 def underpaid(speech: Speech, args: Mapping[str, Any]) -> Screen:
-    """Less came in than the price."""
-    received = _money(args, "received", "currency")
-    missing = _money(args, "missing", "currency")
-    text = speech.say("underpaid", received=received, missing=missing)
-    buy = Button(speech.label("button-buy"), Plans())
-    return Screen(text, ((buy,), (Button(speech.label("button-home"), Home()),)))
+    """Less came in than the price; one press completes it."""
+    received = money_of(args, "received", "currency")
+    missing = money_of(args, "missing", "currency")
+    home = (Button(speech.label("button-home"), Home()),)
+    if missing.amount <= 0:
+        # The parts make up the price, but what lay on the balance was spent meanwhile: it is bought from there.
+        text = speech.say("underpaid-spent", received=received)
+        balance = Button(speech.label("button-balance"), Balance())
+        return Screen(text, ((balance, Button(speech.label("button-buy"), Plans())), home))
+    complete = Button(speech.label("button-complete", price=missing), Complete(str(args["purchase"])))
+    return Screen(speech.say("underpaid", received=received, missing=missing), ((complete,), home))
 
 
 def second_charge_balance(speech: Speech, args: Mapping[str, Any]) -> Screen:
     """A purchase was paid twice; the second payment went to the balance."""
-    return _plain(speech, speech.say("second-charge-balance", amount=_money(args, "amount", "currency")))
+    return with_home(speech, speech.say("second-charge-balance", amount=money_of(args, "amount", "currency")))
 
 
 def second_charge_refund(speech: Speech, args: Mapping[str, Any]) -> Screen:
     """A purchase was paid twice; the second payment goes back."""
-    return _plain(speech, speech.say("second-charge-refund", amount=_money(args, "amount", "currency")))
+    return with_home(speech, speech.say("second-charge-refund", amount=money_of(args, "amount", "currency")))
 
 
 def payment_held(speech: Speech, args: Mapping[str, Any]) -> Screen:
@@ -84,28 +94,16 @@ def payment_held(speech: Speech, args: Mapping[str, Any]) -> Screen:
         amount: Money | str = parse_decimal(text, currency)
     except MoneyError:
         amount = f"{text} {currency}"
-    return _plain(speech, speech.say("payment-held", amount=amount))
+    return with_home(speech, speech.say("payment-held", amount=amount))
+
+
+def admin_lines(speech: Speech, key: str, args: Mapping[str, Any], names: Sequence[str]) -> Screen:
+    """For admins: the text `key` with these values as they stand."""
+    values = {name: "–" if args.get(name) is None else str(args[name])[:_SHOWN] for name in names}
+    return Screen(speech.say(key, **values))
 
 
 def held_charge(speech: Speech, args: Mapping[str, Any]) -> Screen:
     """For admins: a charge that was not credited, and why."""
-    lines = {
-        name: args.get(name)
-        for name in ("provider", "charge_id", "reason", "amount", "currency", "purchase", "telegram_id")
-    }
-    return Screen(
-        speech.say(
-            "held-charge", **{name: "–" if value is None else str(value) for name, value in lines.items()}
-        )
-    )
-
-
-# The notices that need nothing but their own values; a receipt also needs the subscription and its link.
-NOTICES: Final = {
-    "expired": expired,
-    "underpaid": underpaid,
-    "second_charge_balance": second_charge_balance,
-    "second_charge_refund": second_charge_refund,
-    "payment_held": payment_held,
-    "held_charge": held_charge,
-}
+    names = ("provider", "charge_id", "reason", "amount", "currency", "purchase", "telegram_id")
+    return admin_lines(speech, "held-charge", args, names)

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from vpnd.bot.callbacks import Home, Methods, OneSubscription, Pay, Periods, Plans
+from vpnd.bot.callbacks import Home, OneSubscription, Periods, Plans, Subscriptions
 from vpnd.bot.markup import Markup
-from vpnd.bot.screens.screen import Button, Row, Screen
+from vpnd.bot.reading import Purse
+from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
 from vpnd.bot.speech import Speech
+from vpnd.bot.ways import Target, Way
 from vpnd.shop.money import EXPONENTS, Money
 from vpnd.shop.plans import Offer
-from vpnd.shop.purchases import Method, price_currency
+from vpnd.shop.pricing import Price, discounted
 
 _MONTH: Final = timedelta(days=30).days
 _LEAST_SAVING: Final = 3  # percent; less is rounding, not an argument
@@ -48,26 +50,34 @@ def saving_percent(offer: Offer, offers: Sequence[Offer], shop_currency: str) ->
     return max(0, (full - mine.amount * shortest.days) * 100 // full)
 
 
-def plans(speech: Speech, offers: Sequence[Offer], shop_currency: str) -> Screen:
-    """The plans on sale. One plan only: its periods at once, there being nothing to choose."""
+def plans(
+    speech: Speech, offers: Sequence[Offer], shop_currency: str, *, preface: str | None = None
+) -> Screen:
+    """The plans on sale. One plan only: its periods at once, there being nothing to choose. `preface` is HTML said before."""
     if not offers:
-        return Screen(speech.say("plans-none"), ((Button(speech.label("button-home"), Home()),),))
+        text = paragraphs(preface, speech.say("plans-none"))
+        return Screen(text, ((Button(speech.label("button-home"), Home()),),))
     by_plan: dict[str, list[Offer]] = {}
     for offer in offers:
         by_plan.setdefault(offer.plan_id, []).append(offer)
     if len(by_plan) == 1:
-        return periods(speech, next(iter(by_plan)), offers, shop_currency)
+        only = periods(speech, next(iter(by_plan)), offers, shop_currency)
+        return Screen(paragraphs(preface, only.text), only.rows)
     rows: list[Row] = []
     for plan_id, own in by_plan.items():
         cheapest = min((_shown_price(offer, shop_currency) for offer in own), key=lambda price: price.amount)
         label = speech.label("button-plan", title=own[0].title(speech.language), price=cheapest)
         rows.append((Button(label, Periods(plan_id)),))
     rows.append((Button(speech.label("button-home"), Home()),))
-    return Screen(speech.say("plans"), tuple(rows))
+    return Screen(paragraphs(preface, speech.say("plans")), tuple(rows))
 
 
 def periods(
-    speech: Speech, plan_id: str, offers: Sequence[Offer], shop_currency: str, renews: int = 0
+    speech: Speech,
+    plan_id: str,
+    offers: Sequence[Offer],
+    shop_currency: str,
+    target: Target = Target(),  # noqa: B008 (frozen)
 ) -> Screen:
     """The periods of one plan, with what the longer ones save. The plan must be among `offers`."""
     own = [offer for offer in offers if offer.plan_id == plan_id]
@@ -77,7 +87,7 @@ def periods(
         price = _shown_price(offer, shop_currency)
         saving = saving_percent(offer, own, shop_currency)
         period = speech.period(offer.days)
-        action = Methods(offer.offer_id, renews)
+        action = target.methods(offer.offer_id)
         if saving >= _LEAST_SAVING:
             monthly = _monthly(price, offer.days)
             lines.append(
@@ -88,30 +98,73 @@ def periods(
             lines.append(speech.say("period-line", period=period, price=price))
             label = speech.label("button-period", period=period, price=price)
         rows.append((Button(label, action),))
-    several = len({offer.plan_id for offer in offers}) > 1
-    back = OneSubscription(renews) if renews else Plans() if several else Home()
-    rows.append((Button(speech.label("button-home" if isinstance(back, Home) else "button-back"), back),))
-    key = "periods-renew" if renews else "periods"
+    rows.append((_back_from_periods(speech, offers, target),))
+    key = "periods-renew" if target.renews else "periods-more" if target.fresh else "periods"
     # The lines are finished HTML already.
     text = speech.say(key, title=own[0].title(speech.language), list=Markup("\n".join(lines)))
     return Screen(text, tuple(rows))
 
 
+def _back_from_periods(speech: Speech, offers: Sequence[Offer], target: Target) -> Button:
+    if target.renews:
+        return Button(speech.label("button-back"), OneSubscription(target.renews))
+    if target.fresh:
+        return Button(speech.label("button-back"), Subscriptions())
+    if len({offer.plan_id for offer in offers}) > 1:
+        return Button(speech.label("button-back"), Plans())
+    return Button(speech.label("button-home"), Home())
+
+
 def methods(
-    speech: Speech, offer: Offer, shop_currency: str, available: Sequence[Method], renews: int = 0
+    speech: Speech,
+    offer: Offer,
+    ways: Sequence[tuple[Way, Price]],
+    purse: Purse,
+    shop_currency: str,
+    target: Target = Target(),  # noqa: B008 (frozen)
+    *,
+    preface: str | None = None,
 ) -> Screen:
-    """The ways to pay for one offer: those that are set up and that it has a price for."""
+    """The ways to pay for one offer, each at its price, with the discount there is. `preface` is HTML said before it."""
     rows: list[Row] = []
-    for method in available:
-        currency = price_currency(method, shop_currency)
-        if currency in offer.prices and shop_currency in offer.prices:
-            price = Money(offer.prices[currency], currency)
-            label = speech.label(f"button-method-{method}", price=price)
-            rows.append((Button(label, Pay(method, offer.offer_id, renews)),))
+    for way, price in ways:
+        asked = Money(price.amount, price.currency)
+        if way.method == "balance":
+            label = speech.label("button-method-balance", have=Money(purse.total, shop_currency))
+        else:
+            label = speech.label(f"button-method-{way.word}", price=asked)
+        rows.append((Button(label, target.pay(way.word, offer.offer_id)),))
     title, period = offer.title(speech.language), speech.period(offer.days)
-    if rows:
-        text = speech.say("methods", title=title, period=period, price=_shown_price(offer, shop_currency))
-    else:
+    if not rows:
         text = speech.say("methods-none", title=title, period=period)
-    rows.append((Button(speech.label("button-back"), Periods(offer.plan_id, renews)),))
-    return Screen(text, tuple(rows))
+    else:
+        text = _price_of_offer(speech, offer, purse, shop_currency)
+    monthly = speech.say("methods-monthly") if any(way.monthly for way, _ in ways) else None
+    question = speech.say("methods-question") if rows else None
+    rows.append((Button(speech.label("button-back"), target.periods(offer.plan_id)),))
+    return Screen(
+        paragraphs(preface, text, _promo_line(speech, purse) if rows else None, monthly, question),
+        tuple(rows),
+    )
+
+
+def _price_of_offer(speech: Speech, offer: Offer, purse: Purse, shop_currency: str) -> str:
+    title, period, price = (
+        offer.title(speech.language),
+        speech.period(offer.days),
+        _shown_price(offer, shop_currency),
+    )
+    if not purse.percent:
+        return speech.say("methods", title=title, period=period, price=price)
+    less = Money(discounted(price.amount, purse.percent), price.currency)
+    return speech.say(
+        "methods-discounted", title=title, period=period, list=price, price=less, percent=purse.percent
+    )
+
+
+def _promo_line(speech: Speech, purse: Purse) -> str | None:
+    if not purse.code_counts:
+        return None
+    if purse.promo_days:
+        return speech.say("methods-promo-days", code=purse.code, bonus=speech.period(purse.promo_days))
+    return speech.say("methods-promo", code=purse.code)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from vpnd.bot.callbacks import Help, Home, OneSubscription, Periods, Plans, QrCode, Subscriptions
+from vpnd.bot.callbacks import Help, Home, OneSubscription, Plans, QrCode, Subscriptions
 from vpnd.bot.connect import ConnectInfo
 from vpnd.bot.markup import Markup, code
 from vpnd.bot.reading import Held
+from vpnd.bot.screens.keeping import go_on, keeping_rows, renewal_line
 from vpnd.bot.screens.screen import MAX_COPY, Button, Row, Screen, paragraphs
 from vpnd.bot.speech import Speech
 
@@ -56,7 +57,7 @@ def one(speech: Speech, held: Held, connect: ConnectInfo, now: datetime, *, othe
     """One subscription: its state, its link while it is on, and what can be done with it."""
     subscription = held.subscription
     title, until = held.title(speech.language), subscription.expires_at
-    renew = (Button(speech.label("button-renew"), Periods(subscription.plan_id, subscription.id)),)
+    renew = (go_on(speech, subscription),)
     back = Button(
         speech.label("button-back" if others else "button-home"), Subscriptions() if others else Home()
     )
@@ -76,8 +77,9 @@ def one(speech: Speech, held: Held, connect: ConnectInfo, now: datetime, *, othe
                 Button(speech.label("button-how-to-connect"), Help()),
             )
         )
-    rows += [renew, (back,)]
-    return Screen(paragraphs(head, link or speech.say("subscription-no-server")), tuple(rows))
+    rows += [renew, *keeping_rows(speech, held), (back,)]
+    text = paragraphs(head, link or speech.say("subscription-no-server"), renewal_line(speech, held))
+    return Screen(text, tuple(rows))
 
 
 def qr_code(speech: Speech, held: Held, connect: ConnectInfo) -> Screen:

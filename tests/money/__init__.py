@@ -1,0 +1,1 @@
+"""Everything that moves money, played against an oracle."""

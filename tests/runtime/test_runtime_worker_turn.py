@@ -1,0 +1,60 @@
+"""Sweeps that share a turn have one batch under way between them; items and sweeps without a turn wait for nobody."""
+
+from __future__ import annotations
+
+import trio
+
+from vpnd.runtime.worker import Sweep, SweepContext, WorkerRunner
+
+
+async def test_sweeps_take_turns_by_the_batch(autojump_clock: object) -> None:
+    """Two sweeps at once: never two statements at once, and neither has to wait for all of the other."""
+    order: list[str] = []
+    under_way = most = 0
+    left = {"first": 5, "second": 5}
+
+    def sweeping(name: str) -> Sweep:
+        async def sweep(_context: SweepContext, _limit: int) -> int:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            order.append(name)
+            await trio.sleep(0.1)
+            under_way -= 1
+            left[name] -= 1
+            return 10 if left[name] else 0
+
+        return Sweep(name, interval=60, deadline=50, batch=10, sweep=sweep)
+
+    turn = trio.CapacityLimiter(1)
+    async with trio.open_nursery() as nursery:
+        for name in left:
+            nursery.start_soon(WorkerRunner(sweeping(name), turn=turn).run_once)
+
+    assert most == 1
+    assert sorted(order[:4]) == ["first", "first", "second", "second"]
+    assert turn.borrowed_tokens == 0
+
+
+async def test_a_sweep_that_hangs_in_its_turn_gives_it_back(autojump_clock: object) -> None:
+    """Its deadline ends the turn, and the other sweep goes on."""
+    done: list[str] = []
+
+    async def hang(_context: SweepContext, _limit: int) -> int:
+        await trio.sleep_forever()
+        return 0
+
+    async def work(_context: SweepContext, _limit: int) -> int:
+        done.append("worked")
+        return 0
+
+    turn = trio.CapacityLimiter(1)
+    hanging = WorkerRunner(Sweep("hangs", interval=60, deadline=2, batch=10, sweep=hang), turn=turn)
+    working = WorkerRunner(Sweep("works", interval=60, deadline=50, batch=10, sweep=work), turn=turn)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hanging.run_once)
+        await trio.sleep(0.1)
+        nursery.start_soon(working.run_once)
+
+    assert hanging.statistics().last_outcome == "timeout"
+    assert done == ["worked"]

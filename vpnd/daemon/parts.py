@@ -1,0 +1,299 @@
+"""The parts of the daemon, and how they are wired: what there is, before anything runs.
+
+A part is opened by an `async with` if others need it (`vpnd.daemon.tree.open_daemon`), and runs as a supervised child.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import trio
+from attrs import asdict, define, field
+from starlette.applications import Starlette
+
+from vpnd.bot.broadcasting import deliver_broadcast
+from vpnd.bot.connect import expired_entry
+from vpnd.bot.dependencies import BotDependencies, customer_loader
+from vpnd.bot.handlers import register, tell_failure
+from vpnd.bot.notices import deliver_admin_alert, deliver_message
+from vpnd.bot.repair import refuse_pre_checkout, tell_repair
+from vpnd.bot.texts import Texts
+from vpnd.config import Settings
+from vpnd.database.database import Database
+from vpnd.database.errors import DatabaseError, DatabaseUnavailable
+from vpnd.database.leases import Instance, Lease
+from vpnd.database.outbox import Delivery, OutboxItem, Relay
+from vpnd.monitors.picture import AuditCommand, Picture
+from vpnd.monitors.service import Monitors
+from vpnd.nodes.client import NodeClient
+from vpnd.payments.base import ProviderRefund
+from vpnd.payments.desk import RELAYS, PaymentDesk, open_desk
+from vpnd.payments.reconcile import book_provider_refund
+from vpnd.payments.settle import settle_charge
+from vpnd.runtime.control import ControlServer, control_path
+from vpnd.runtime.http import HttpClient
+from vpnd.runtime.limits import Limits
+from vpnd.runtime.supervisor import ChildState, Stopping, Supervisor
+from vpnd.runtime.worker import WorkerRunner
+from vpnd.shop import notices
+from vpnd.shop.broadcast_rows import Claimed
+from vpnd.shop.settlement import Charge, SettlementResult
+from vpnd.shop.status import SubscriptionPage
+from vpnd.shop.switches import Pausable, Switchboard
+from vpnd.shop.takings import takings_today
+from vpnd.shop.trial import TrialTerms
+from vpnd.telegram.application import TrioApplication
+from vpnd.telegram.sender import Sender
+from vpnd.telegram.service import Callbacks, TelegramService
+from vpnd.web.apps import public_app
+from vpnd.workers.broadcast import BroadcastRunner
+from vpnd.workers.node_follower import NodeFollower
+from vpnd.workers.numberer import Numberer
+from vpnd.workers.preparation import Preparation
+from vpnd.workers.roster import Wakes, worker_roster
+
+__all__ = ["Parts"]
+
+
+@define(eq=False)
+class Parts:
+    """The parts, and how they are wired."""
+
+    settings: Settings
+    sandbox: bool
+    instance: Instance
+    limits: Limits
+    db: Database
+    http: HttpClient
+    texts: Texts
+    schema: Preparation = field(init=False)
+    telegram: TelegramService = field(init=False)
+    bot: BotDependencies = field(init=False)
+    desk: PaymentDesk = field(init=False)
+    relay: Relay = field(init=False)
+    payout_relays: dict[str, Relay] = field(init=False)
+    numberer: Numberer = field(init=False)
+    clients: list[NodeClient] = field(init=False)
+    followers: list[NodeFollower] = field(init=False)
+    workers: dict[str, WorkerRunner] = field(factory=dict, init=False)
+    broadcasts: BroadcastRunner = field(init=False)
+    switches: Switchboard = field(init=False)
+    monitors: Monitors = field(init=False)
+    picture: Picture = field(init=False)
+    control: ControlServer = field(init=False)
+    supervisor: Supervisor = field(init=False)
+    _web_stop: Stopping = field(factory=Stopping, init=False)
+    _application: TrioApplication = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Build what needs nothing to be open but the database and the HTTP client."""
+        settings = self.settings
+        self.schema = Preparation(self.db, settings, sandbox=self.sandbox)
+        self.desk = open_desk(settings, self.db, self.http)
+        holder = f"{self.instance.name} {self.instance.id}"
+        kinds = (notices.MESSAGE, notices.ADMIN_ALERT)
+        self.relay = Relay(self.db, kinds, self._deliver, holder=holder)
+        self.payout_relays = {
+            name: Relay(self.db, kinds, self.desk.deliver, holder=holder) for name, kinds in RELAYS.items()
+        }
+        self.desk.wake = (self.relay.wake,)
+        self.clients = [NodeClient(node, self.http) for node in settings.nodes]
+        self.followers = [NodeFollower(self.db, client, alert=self.relay.wake) for client in self.clients]
+        self.numberer = Numberer(
+            self.db, self._lease("numberer"), followers=[follower.wake for follower in self.followers]
+        )
+        self._watch_itself(kinds)
+
+    def _watch_itself(self, kinds: tuple[str, ...]) -> None:
+        """Build what looks at the daemon: monitors, the picture for operators, the control socket."""
+        settings = self.settings
+
+        def runners() -> list[WorkerRunner]:
+            return list(self.workers.values())
+
+        self.monitors = Monitors(
+            self.db,
+            self._tell_alarms,
+            instance=self.instance.name,
+            kinds=(*kinds, *(kind for of_relay in RELAYS.values() for kind in of_relay)),
+            nodes=[node.name for node in settings.nodes],
+            workers=runners,
+            tables=self.schema.ready,
+        )
+        self.picture = Picture(
+            instance=self.instance.name,
+            monitors=self.monitors,
+            limits=self.limits,
+            db=self.db,
+            workers=runners,
+            supervisor=lambda: self.supervisor,
+            status_line=self.status_line,
+        )
+        self.picture.add("lanes", lambda: asdict(self.telegram.sender.statistics()))
+        self.picture.add("money", self._takings)
+        self.picture.add("switches", self._paused)
+        self.control = ControlServer(
+            control_path(os.environ, settings.instance.state_dir),
+            {
+                "status": self.picture.command,
+                "audit": AuditCommand(lambda: self.telegram.sender.statistics()),  # noqa: PLW0108 (not there yet)
+            },
+        )
+
+    # ------------------------------------------------------------------ wiring
+
+    def attach(self, application: TrioApplication) -> None:
+        """Keep the dispatcher until the way to send is there; called while the Telegram side is being built."""
+        self._application = application
+
+    def callbacks(self, sender: Sender) -> Callbacks:
+        """Complete the bot with the way to send, and return what it says when something fails."""
+        settings = self.settings
+        self.desk.connect_stars(sender)
+        self._hire()
+        self.bot = BotDependencies(
+            db=self.db,
+            sender=sender,
+            texts=self.texts,
+            customers=customer_loader(self.db),
+            providers=self.desk.providers,
+            terms=self.desk.terms,
+            topups=self.desk.topups,
+            star_subscriptions=settings.stars.subscriptions,
+            currency=settings.shop.currency,
+            support=settings.shop.support,
+            public_url=settings.http.public_url,
+            admins=settings.telegram.admins,
+            trial=TrialTerms(settings.trial.hours, settings.trial.plan),
+            time_zone=settings.shop.time_zone,
+            quiet_hours=settings.shop.quiet_hours,
+            switches=self.switches,
+            picture=self.picture.take,
+            on_settled=(self.settled,),
+            wake=(self.changed, self.renew),
+        )
+        register(self._application, self.bot)
+        return Callbacks(
+            on_failure=partial(tell_failure, self.bot),
+            repair_notice=partial(tell_repair, self.bot),
+            refuse_pre_checkout=partial(refuse_pre_checkout, self.bot),
+        )
+
+    def settled(self, result: SettlementResult) -> None:
+        """A payment was committed: number the log, tell the nodes, send the receipt, renew what waited for it, all now."""
+        self.changed()
+        if result.credited:
+            self.renew()
+
+    def renew(self) -> None:
+        """A balance has grown: whose renewal waits for it is renewed now."""
+        if "renewal" in self.workers:
+            self.workers["renewal"].wake()
+
+    def changed(self) -> None:
+        """Something was committed that nodes, customers or providers wait for."""
+        self.numberer.wake()
+        for relay in (self.relay, *self.payout_relays.values()):
+            relay.wake()
+
+    async def _settle(self, charge: Charge) -> SettlementResult:
+        if not self.schema.ready.is_set():
+            raise DatabaseUnavailable("the schema is not up to date yet")
+        return await settle_charge(self.db, charge, on_commit=(self.settled,))
+
+    async def _refunded(self, provider: str, refund: ProviderRefund) -> None:
+        """A provider reports a refund: ours has arrived, or one was made by hand."""
+        if not self.schema.ready.is_set():
+            raise DatabaseUnavailable("the schema is not up to date yet")
+        await book_provider_refund(self.db, provider, refund)
+        self.changed()
+
+    async def _deliver(self, item: OutboxItem) -> Delivery:
+        if item.kind == notices.ADMIN_ALERT:
+            delivery = await deliver_admin_alert(self.bot, item)
+            self.relay.wake()
+            return delivery
+        return await deliver_message(self.bot, item)
+
+    def _lease(self, name: str) -> Lease:
+        return Lease(self.db, name, self.instance)
+
+    def _hire(self) -> None:
+        """Build the workers and the broadcasts' runner, and the switches that pause them."""
+        wakes = Wakes(nodes=self.numberer.wake, messages=self.relay.wake, settled=self.settled)
+        turn = trio.CapacityLimiter(1)
+        specs = worker_roster(self.settings, self.db, self.desk, self.clients, wakes)
+        self.workers = {
+            spec.name: WorkerRunner(spec, lease=self._lease(f"worker {spec.name}"), turn=turn)
+            for spec in specs
+        }
+        self.broadcasts = BroadcastRunner(
+            self.db,
+            self._broadcast,
+            lease=self._lease("broadcast"),
+            holder=f"{self.instance.name} {self.instance.id}",
+        )
+        pausable: dict[str, Pausable] = {**self.workers, "broadcast": self.broadcasts}
+        self.switches = Switchboard(self.db, pausable)
+
+    async def _broadcast(self, content: Mapping[str, Any], claimed: Claimed) -> Delivery:
+        return await deliver_broadcast(self.bot, content, claimed.telegram_id, claimed.language)
+
+    async def _tell_alarms(self, key: str, args: Mapping[str, Any]) -> None:
+        async with self.db.transaction("alarms.tell") as tx:
+            await notices.put_all(tx, [notices.admin_alert(key, "alarms", args)])
+        self.relay.wake()
+
+    async def _takings(self) -> list[dict[str, Any]]:
+        return [asdict(one) for one in await takings_today(self.db)]
+
+    def _paused(self) -> dict[str, str]:
+        return {
+            switch.name: f"paused by {switch.changed_by}" + (f": {switch.reason}" if switch.reason else "")
+            for switch in self.switches.snapshot.all_paused
+        }
+
+    # ------------------------------------------------------------------ what is served
+
+    def _public_app(self) -> Starlette:
+        def expired(page: SubscriptionPage) -> str:
+            return expired_entry(self.texts, page.language)
+
+        return public_app(
+            self.settings,
+            self.db,
+            intake=self.telegram.intake,
+            settle=self._settle,
+            checks={"database": self._check_database},
+            expired_notice=expired,
+            yookassa=self.desk.yookassa,
+            refunded=partial(self._refunded, "yookassa"),
+        )
+
+    async def _check_database(self) -> str | None:
+        if not self.schema.ready.is_set():
+            return self.schema.fault
+        try:
+            await self.db.probe()
+        except DatabaseError as error:
+            return str(error)
+        return None
+
+    def status_line(self) -> str:
+        """Say in one line what is missing, or that nothing is."""
+        missing = []
+        if not self.schema.ready.is_set():
+            missing.append(f"database: {self.schema.fault}")
+        elif self.db.statistics().down:
+            missing.append("database: away")
+        missing += [
+            f"{child.name}: {child.state.value}"
+            for child in self.supervisor.statistics().children
+            if child.state is ChildState.BACKING_OFF
+        ]
+        missing += [f"node {follower.node}: away" for follower in self.followers if follower.away]
+        missing += [f"node {follower.node}: stopped" for follower in self.followers if follower.stopped]
+        return "; ".join(missing) or f"serving customers; {len(self.followers)} nodes"

@@ -1,0 +1,159 @@
+"""Renewals from the balance: due within the window, at today's price, once for each period.
+
+What a subscription is renewed by (plan and period) stands on it: what was bought last, whatever was paid since for
+something else. A renewal is a purchase like any other, opened by the shop (`origin` renewal) and paid from the balance
+in the same transaction; its request key names subscription and period, so that it cannot happen twice.
+
+Who has too little is told once a period, with what is missing. His subscription is found again as soon as his balance
+can pay it, and a credit wakes the worker: so a top-up renews at once.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from attrs import frozen
+
+from vpnd.database.scope import Transaction
+from vpnd.shop import notices
+from vpnd.shop.charges import Charge, SettlementResult
+from vpnd.shop.ledger import InsufficientBalance
+from vpnd.shop.money import Money, format_decimal
+from vpnd.shop.opening import OfferUnavailable, open_purchase
+from vpnd.shop.pricing import Terms
+from vpnd.shop.settlement import BALANCE, PurchaseClosed, settle
+from vpnd.shop.source import Source, fetch, in_transaction
+
+__all__ = ["NOT_NOW", "WINDOW", "Due", "due_renewals", "renew", "tell_about_renewals"]
+
+#: How long before its end a subscription is renewed.
+WINDOW: Final = timedelta(hours=6)
+
+
+@frozen
+class Due:
+    """A subscription that its customer's balance can renew now."""
+
+    subscription_id: int
+    customer_id: int
+    offer_id: int
+
+
+#: What the renewal of a subscription `s` by the price `r` costs, as `price_of` reckons it. The personal discount counts, a
+#: promo code does not: nobody has typed one.
+TODAYS_PRICE: Final = """(r.amount * (100 - coalesce((
+                select d.percent from personal_discounts d
+                where d.customer_id = s.customer_id and (d.until is null or d.until > vpnd_now())), 0)) + 99) / 100"""
+#: What its customer could pay it with, in the currency $1.
+SPENDABLE: Final = """coalesce((select sum(a.balance) from accounts a
+                     where a.kind in ('customer', 'bonus') and a.owner = s.customer_id::text and a.currency = $1), 0)"""
+
+_PRICED: Final = f"""
+    select s.id, s.customer_id, s.plan_id, s.offer_id, s.expires_at, r.amount as list_price, o.on_sale and pl.on_sale as on_sale,
+           {TODAYS_PRICE} as price,
+           {SPENDABLE} as balance
+    from subscriptions s
+    join offers o on o.id = s.offer_id
+    join plans pl on pl.id = o.plan_id
+    left join prices r on r.offer_id = o.id and r.currency = $1
+    where s.status = 'active' and s.renews = 'balance' and s.expires_at <= vpnd_now() + $2::interval
+"""  # noqa: S608 (only constants are pasted in)
+
+_DUE: Final = f"""
+select id, customer_id, offer_id from ({_PRICED} and ($4::bigint is null or s.id > $4)) due
+where on_sale and price is not null and balance >= price
+order by id limit $3
+"""  # noqa: S608 (only a constant is pasted in)
+
+# Once a period: the key names it. Whoever was told is not looked at again.
+_TELL: Final = f"""
+with told as (
+    insert into outbox (kind, key, lane, order_key, payload, valid_until)
+    select $4, due.key, 'notice', 'chat:' || c.telegram_id,
+           jsonb_build_object(
+               'chat_id', c.telegram_id, 'language', c.language,
+               'template', case when due.on_sale and due.price is not null then 'renewal_short' else 'renewal_unavailable' end,
+               'args', jsonb_build_object(
+                   'subscription_id', due.id, 'plan_id', due.plan_id, 'currency', $1::text,
+                   'price', due.price, 'missing', due.price - due.balance,
+                   'expires_at', to_char(due.expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))),
+           due.expires_at
+    from (select p.*, 'renewal:' || p.id || ':' || extract(epoch from p.expires_at)::bigint as key from ({_PRICED}) p) due
+    join customers c on c.id = due.customer_id
+    where c.reachable and (not due.on_sale or due.price is null or due.balance < due.price)
+      and not exists (select from outbox o where o.key = due.key)
+    order by due.id limit $3 offset $5
+    on conflict (key) do nothing
+    returning id
+)
+select count(*) from told
+"""  # noqa: S608 (only a constant is pasted in)
+
+
+async def due_renewals(
+    source: Source, shop_currency: str, limit: int, *, after: int | None = None, window: timedelta = WINDOW
+) -> list[Due]:
+    """Subscriptions within the window of their end whose customers' balances can pay them, by id beyond `after`."""
+    rows = await fetch(source, "renewals.due", _DUE, shop_currency, window, limit, after)
+    return [Due(row["id"], row["customer_id"], row["offer_id"]) for row in rows]
+
+
+async def renew(
+    tx: Transaction, due: Due, shop_currency: str, *, window: timedelta = WINDOW
+) -> SettlementResult | None:
+    """Renew a subscription from its customer's balance.
+
+    None if it was renewed or changed after it was found due. Raises one of `NOT_NOW` when the balance was spent or the
+    offer went off sale since: then the transaction must end without a commit. Locks the customer first.
+    """
+    await tx.execute("select from customers where id = $1 for no key update", due.customer_id)
+    row = await tx.fetchrow(
+        "select plan_id, offer_id, extract(epoch from expires_at)::bigint as period from subscriptions"
+        " where id = $1 and status = 'active' and renews = 'balance' and offer_id = $2"
+        " and expires_at <= vpnd_now() + $3::interval",
+        due.subscription_id,
+        due.offer_id,
+        window,
+    )
+    if row is None:
+        return None
+    purchase = await open_purchase(
+        tx,
+        customer_id=due.customer_id,
+        offer_id=due.offer_id,
+        terms=Terms("balance", shop_currency),
+        request_key=f"renewal:{due.subscription_id}:{row['period']}",
+        shop_currency=shop_currency,
+        subscription_id=due.subscription_id,
+        origin="renewal",
+    )
+    if purchase.status != "pending":
+        return None
+    charge = Charge(
+        provider=BALANCE,
+        charge_id=purchase.public_id,
+        amount=purchase.amount,
+        currency=purchase.currency,
+        amount_text=format_decimal(Money(purchase.amount, purchase.currency)),
+        payload=purchase.public_id,
+    )
+    return await settle(tx, charge)
+
+
+#: What `renew` may raise when the world has changed since: nothing was written, and it is found again when it is due.
+NOT_NOW: Final = (OfferUnavailable, InsufficientBalance, PurchaseClosed)
+
+
+async def tell_about_renewals(
+    source: Source, shop_currency: str, limit: int, *, skip: int = 0, window: timedelta = WINDOW
+) -> int:
+    """Tell customers whose renewal is due and cannot be paid, or whose offer is gone; each once a period. How many.
+
+    `skip` leaves so many at the head alone: those that could not be told.
+    """
+
+    async def body(tx: Transaction) -> int:
+        return int(await tx.fetchval(_TELL, shop_currency, window, limit, notices.MESSAGE, skip))
+
+    return await in_transaction(source, "renewals.tell", body)

@@ -1,0 +1,58 @@
+"""The way out to Telegram: a bot, its transport, and the lanes its calls leave by."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+from telegram.request import BaseRequest
+
+from vpnd.config import Settings, TelegramSettings
+from vpnd.runtime.redact import register_secret
+from vpnd.telegram.bot import TrioBot
+from vpnd.telegram.lanes import Lanes
+from vpnd.telegram.proxied import ProxiedRequest
+from vpnd.telegram.sender import LaneLimiter, Sender
+from vpnd.telegram.transport import CONNECTIONS, H11Request
+
+__all__ = ["CLOSE_TIME", "build_bot", "open_sender"]
+
+#: Seconds that closing idle connections may take.
+CLOSE_TIME: Final = 1.0
+
+
+def build_bot(settings: Settings) -> tuple[TrioBot, Lanes]:
+    """Build the bot and its lanes; the lanes have to be run by somebody. Raises ValueError for an unusable address."""
+    telegram = settings.telegram
+    register_secret(telegram.token.reveal())
+    lanes = Lanes(settings.limits.telegram_per_second, settings.limits.telegram_per_chat)
+    bot = TrioBot(
+        telegram.token.reveal(),
+        telegram.api_base,
+        _transport(telegram, CONNECTIONS),
+        _transport(telegram, 1),
+        LaneLimiter(lanes),
+    )
+    return bot, lanes
+
+
+@asynccontextmanager
+async def open_sender(settings: Settings) -> AsyncIterator[Sender]:
+    """A way to call the Bot API for as long as the block runs, for a command that takes no updates."""
+    bot, lanes = build_bot(settings)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lanes.run)
+        try:
+            yield Sender(bot, lanes)
+        finally:
+            nursery.cancel_scope.cancel()
+            with trio.move_on_after(CLOSE_TIME, shield=True):
+                await bot.shutdown()
+
+
+def _transport(settings: TelegramSettings, connections: int) -> BaseRequest:
+    if settings.proxy:
+        return ProxiedRequest(settings.proxy, connections=connections)
+    return H11Request(settings.api_base, connections=connections)

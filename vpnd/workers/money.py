@@ -1,0 +1,229 @@
+"""The workers that keep the money right: what was paid is found, what renews is renewed, the books are verified.
+
+Each is bounded, has a hard deadline, and is safe when run twice: whatever it finds ends in the one function that settles,
+and that settles a charge once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
+
+import trio
+
+from vpnd.database.database import Database
+from vpnd.database.scope import Transaction
+from vpnd.payments.base import Provider
+from vpnd.payments.reconcile import reconcile
+from vpnd.payments.stars_account import StarsAccount
+from vpnd.payments.stars_sweep import sweep_stars
+from vpnd.payments.watcher import CHECK_LIMIT, check_invoices
+from vpnd.runtime import metrics
+from vpnd.runtime.journal import get_journal
+from vpnd.runtime.worker import ItemWorker, Sweep, SweepContext
+from vpnd.shop import books, notices
+from vpnd.shop.provider_lists import last_reconciled
+from vpnd.shop.renewals import NOT_NOW, Due, due_renewals, renew, tell_about_renewals
+from vpnd.shop.settlement import SettlementResult
+
+journal = get_journal("workers")
+
+OnCommit = Sequence[Callable[[SettlementResult], None]]
+
+#: How far back a daily comparison looks: a provider's webhook gives up after three days.
+RECONCILED: Final = timedelta(days=3)
+#: A comparison that ended so lately is not repeated by a restart.
+RECONCILED_ENOUGH: Final = timedelta(hours=20)
+#: Seconds for which the books wait for older transactions to end before the sums move on.
+HORIZON_PATIENCE: Final = 20.0
+#: Cached balances that one iteration verifies; the next goes on behind them.
+BALANCES_AT_ONCE: Final = 20_000
+_BALANCE_PAGE: Final = 1000
+
+
+def _once(
+    name: str, *, interval: float, deadline: float, batch: int, work: Callable[[int], object]
+) -> ItemWorker[int]:
+    """A worker whose iteration is one piece of work: what fails is somebody's answer and not a row."""
+
+    async def page(after: int | None, limit: int) -> Sequence[int]:
+        return [limit] if after is None else []
+
+    return ItemWorker(
+        name,
+        interval=interval,
+        deadline=deadline,
+        batch=batch,
+        page=page,
+        handle=work,  # type: ignore[arg-type]  # an async function; its result is nobody's
+        key=lambda how_many: how_many,
+    )
+
+
+def payment_watcher(db: Database, provider: Provider, *, on_commit: OnCommit) -> ItemWorker[int]:
+    """Ask a provider about open invoices, the longest unchecked first, as many at once as it can be asked.
+
+    One round is one item, the number of invoices to ask about: asking in halves would only ask more.
+    """
+    by_one_call = provider.name == "cryptopay"
+
+    async def work(how_many: int) -> None:
+        await check_invoices(db, provider, how_many, on_commit=on_commit)
+
+    return _once(
+        "payment_watcher" if by_one_call else f"{provider.name}_watcher",
+        interval=30,
+        deadline=25,
+        # Where each invoice is a call of its own, a round has to fit its deadline.
+        batch=CHECK_LIMIT if by_one_call else 20,
+        work=work,
+    )
+
+
+def stars_sweep(db: Database, account: StarsAccount, *, on_commit: OnCommit) -> ItemWorker[int]:
+    """Read the statement of Stars from where it was left: what came while we were away is settled."""
+
+    async def work(_limit: int) -> None:
+        await sweep_stars(db, account, on_commit=on_commit)
+
+    return _once("stars_sweep", interval=3600, deadline=600, batch=1, work=work)
+
+
+def reconciliation(db: Database, provider: Provider, *, on_commit: OnCommit) -> ItemWorker[int]:
+    """Compare a provider's lists of three days with the books, once a day, and mend what can be mended."""
+
+    async def work(_limit: int) -> None:
+        last = await last_reconciled(db, provider.name)
+        now = datetime.now(UTC)
+        if last is None or now - last >= RECONCILED_ENOUGH:
+            await reconcile(db, provider, since=now - RECONCILED, on_commit=on_commit)
+
+    return _once(f"reconciliation_{provider.name}", interval=86_400, deadline=1800, batch=1, work=work)
+
+
+def renewal(db: Database, currency: str, *, on_commit: OnCommit) -> ItemWorker[Due]:
+    """Renew what is due within the window and can be paid from its customer's balance, each by itself.
+
+    A credit to a balance wakes it: a top-up renews at once.
+    """
+
+    async def page(after: int | None, limit: int) -> Sequence[Due]:
+        return await due_renewals(db, currency, limit, after=after)
+
+    async def body(tx: Transaction, due: Due) -> SettlementResult | None:
+        result = await renew(tx, due, currency)
+        if result is not None:
+            for wake in on_commit:
+                tx.after_commit(partial(wake, result))
+        return result
+
+    async def handle(due: Due) -> None:
+        try:
+            result = await db.run("renewals.renew", body, due)
+        except NOT_NOW as error:
+            metrics.renewals_total.labels("not_now").inc()
+            journal.info(
+                "renewal.not_now",
+                message=f"subscription {due.subscription_id} is not renewed now: {error}",
+                subscription=due.subscription_id,
+            )
+        else:
+            metrics.renewals_total.labels("done" if result is not None else "not_due").inc()
+
+    return ItemWorker(
+        "renewal",
+        interval=600,
+        deadline=300,
+        batch=100,
+        page=page,
+        handle=handle,
+        key=lambda due: due.subscription_id,
+    )
+
+
+def renewal_notices(db: Database, currency: str, *, wake: Callable[[], None]) -> Sweep:
+    """Tell whoever has too little for his renewal, once a period."""
+
+    async def sweep(context: SweepContext, limit: int) -> int:
+        told = await tell_about_renewals(db, currency, limit, skip=context.skip)
+        if told:
+            wake()
+        return told
+
+    return Sweep("renewal_notices", interval=600, deadline=60, batch=200, sweep=sweep)
+
+
+def books_keeper(db: Database) -> ItemWorker[int]:
+    """Bring the sums forward, see that every currency is at zero, and verify cached balances, some at a time."""
+    keeper = _Keeper(db)
+
+    async def work(_limit: int) -> None:
+        await keeper.bring_forward()
+        await keeper.see_zero()
+        await keeper.verify_balances()
+
+    return _once("books", interval=600, deadline=300, batch=1, work=work)
+
+
+class _Keeper:
+    """Verifies the books; remembers which balance comes next."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._next_account = 0
+        self._wrong = 0
+
+    async def bring_forward(self) -> None:
+        """Add what is sure to be complete to the sums."""
+        mark = await books.horizon(self._db)
+        with trio.move_on_after(HORIZON_PATIENCE):
+            while not await books.passed(self._db, mark):  # noqa: ASYNC110 (nobody tells us when they end)
+                await trio.sleep(0.2)
+        if not await books.passed(self._db, mark):
+            journal.warning(
+                "books.waiting",
+                message="A transaction has been open for long, so the sums of the ledger stay where they are",
+            )
+            return
+        while await books.advance(self._db, mark) == books.PAGE:
+            pass
+
+    async def see_zero(self) -> None:
+        """Every currency must be at zero over all accounts."""
+        for currency, total in (await books.sums_by_currency(self._db)).items():
+            metrics.ledger_imbalance_minor.labels(currency).set(total)
+            if total:
+                await self._alarm("imbalance", currency, total)
+
+    async def verify_balances(self) -> None:
+        """Hold cached balances against the ledger; all of them in turn."""
+        for _ in range(0, BALANCES_AT_ONCE, _BALANCE_PAGE):
+            page = await books.cached_accounts(self._db, self._next_account, _BALANCE_PAGE)
+            for drift in await books.balance_drift(self._db, page) if page else ():
+                self._wrong += 1
+                await self._alarm(
+                    f"account {drift.ref.kind} {drift.ref.owner}",
+                    drift.ref.currency,
+                    drift.cached - drift.booked,
+                )
+            if len(page) < _BALANCE_PAGE:
+                metrics.balance_drift_accounts.set(self._wrong)
+                self._next_account = self._wrong = 0
+                return
+            self._next_account = page[-1]
+
+    async def _alarm(self, what: str, currency: str, amount: int) -> None:
+        """Say it in the journal each time, and to the admins once a day."""
+        journal.error(
+            "books.wrong",
+            message=f"The books do not agree: {what} is off by {amount} minor units of {currency}",
+            what=what,
+            currency=currency,
+            amount=amount,
+        )
+        key = f"books:{what}:{currency}:{datetime.now(UTC):%Y-%m-%d}"
+        args = {"what": what, "currency": currency, "amount": amount}
+        async with self._db.transaction("books.alarm") as tx:
+            await notices.put_all(tx, [notices.admin_alert(key, "books_wrong", args)])

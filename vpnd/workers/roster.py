@@ -1,0 +1,65 @@
+"""All workers of the daemon, in the order in which they start: what runs by the clock, declared in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import frozen
+
+from vpnd.config import Settings
+from vpnd.database.database import Database
+from vpnd.nodes.client import NodeClient
+from vpnd.payments.desk import PaymentDesk
+from vpnd.runtime.worker import WorkerSpec, configured
+from vpnd.shop.settlement import SettlementResult
+from vpnd.workers import money, periodic
+from vpnd.workers.housekeeping import housekeeping
+from vpnd.workers.reconcile import reconcile
+from vpnd.workers.telling import reminders, trial_notices
+
+__all__ = ["Wakes", "worker_roster"]
+
+
+@frozen(kw_only=True)
+class Wakes:
+    """Who is woken by what workers have done: `nodes` for changes of access, `messages` for what is to be sent."""
+
+    nodes: Callable[[], None]
+    messages: Callable[[], None]
+    settled: Callable[[SettlementResult], None]
+
+
+def worker_roster(
+    settings: Settings, db: Database, desk: PaymentDesk, clients: Sequence[NodeClient], wakes: Wakes
+) -> list[WorkerSpec]:
+    """The workers that are enabled, with the rhythm that the operator has set for them."""
+    shop = settings.shop
+    zone, quiet, wake = shop.time_zone, shop.quiet_hours, wakes.messages
+    specs: list[WorkerSpec] = [
+        periodic.expiry(db, wake=(wakes.nodes, wakes.messages)),
+        periodic.purchase_expiry(db),
+        periodic.activation(db, wake=wakes.nodes, alert=wakes.messages),
+        *_money(settings, db, desk, wakes),
+        trial_notices(db, time_zone=zone, quiet_hours=quiet, wake=wake),
+        reminders(db, shop.currency, time_zone=zone, quiet_hours=quiet, wake=wake),
+        reconcile(db, clients, alert=wakes.messages),
+        housekeeping(db),
+    ]
+    return [
+        configured(spec, settings.worker(spec.name)) for spec in specs if settings.worker(spec.name).enabled
+    ]
+
+
+def _money(settings: Settings, db: Database, desk: PaymentDesk, wakes: Wakes) -> list[WorkerSpec]:
+    currency, on_commit = settings.shop.currency, (wakes.settled,)
+    specs: list[WorkerSpec] = [
+        money.renewal(db, currency, on_commit=on_commit),
+        money.renewal_notices(db, currency, wake=wakes.messages),
+        money.books_keeper(db),
+    ]
+    for provider in desk.providers.values():
+        specs.append(money.payment_watcher(db, provider, on_commit=on_commit))
+        specs.append(money.reconciliation(db, provider, on_commit=on_commit))
+    if desk.stars is not None and settings.stars.enabled:
+        specs.append(money.stars_sweep(db, desk.stars, on_commit=on_commit))
+    return specs
