@@ -1,4 +1,4 @@
-"""A virtual environment with the rivals, kept between runs under `~/.cache/vpnd-bench/`."""
+"""Virtual environments with the rivals, kept between runs under `~/.cache/vpnd-bench/`."""
 
 import hashlib
 import os
@@ -14,10 +14,13 @@ RIVALS = (
     "uvloop==0.23.0",
 )
 
+#: The job queue of `outbox.py`, with psycopg's compiled half, its faster one.
+QUEUE_RIVALS = ("procrastinate==3.10.0", "psycopg[binary,pool]>=3.2,<4", "asyncpg==0.32.0")
 
-def rival_python() -> Path:
-    """Return the Python that has the rivals; make its environment on first use (20 s, from the package index)."""
-    mark = hashlib.sha256("\n".join((sys.version, *RIVALS)).encode()).hexdigest()[:12]
+
+def rival_python(packages: tuple[str, ...] = RIVALS) -> Path:
+    """Return the Python that has these packages; make its environment on first use (20 s, from the package index)."""
+    mark = hashlib.sha256("\n".join((sys.version, *packages)).encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vpnd-bench"
     home = cache / mark
     python = home / "bin" / "python"
@@ -27,7 +30,7 @@ def rival_python() -> Path:
     shutil.rmtree(home, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, timeout=120)
     made = subprocess.run(
-        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *RIVALS],
+        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
         capture_output=True,
         text=True,
         timeout=600,
