@@ -108,7 +108,7 @@ async def test_a_process_without_descriptors_is_alarmed(
 def test_growth_is_what_came_within_the_hour() -> None:
     """The start's own memory is none, and the first note after the warm-up is what is compared with."""
     monitor = ProcessMonitor(Alarms(ALARMS, nobody))
-    began = monitor._began
+    began = monitor._began = 1000.0  # whole seconds: a minute is a minute after any sum
     assert monitor._growth(began + 60, 500) == 0
     assert monitor._growth(began + process.WARM_UP, 600) == 0
     assert monitor._growth(began + process.WARM_UP + 1800, 700) == 100

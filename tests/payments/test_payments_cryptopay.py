@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -51,6 +53,17 @@ def test_signatures_of_other_implementations_verify(body: bytes, size: int, sign
     assert len(body) == size
     assert verify_signature(TOKEN, body, signature)
     assert not verify_signature(TOKEN, body + b" ", signature)
+
+
+@pytest.mark.parametrize(("body", "signature"), [(body, signature) for body, _, signature in SIGNED])
+def test_openssl_signs_what_we_verify(body: bytes, signature: str) -> None:
+    """An implementation that shares no line with ours signs the same bytes with the same words, V1 to V4."""
+    key = hashlib.sha256(TOKEN.encode()).hexdigest()
+    command = ["openssl", "dgst", "-sha256", "-mac", "HMAC", "-macopt", f"hexkey:{key}", "-hex"]
+    said = subprocess.run(command, input=body, capture_output=True, check=True, timeout=30).stdout.decode()
+
+    assert said.split()[-1] == signature
+    assert verify_signature(TOKEN, body, said.split()[-1])
 
 
 @pytest.mark.parametrize(
