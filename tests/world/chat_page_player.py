@@ -53,7 +53,7 @@ def stars_in_russian(page: Page, url: str) -> None:
     page.goto(f"{url}/?customer=2002&name=Аня&language=ru")
     page.click("#start-button")
     page.wait_for_selector("text=Аня")
-    for text in ("VPN", "Плюс", "1 месяц", "Stars", "Pay"):
+    for text in ("VPN", "Плюс", "1 месяц", "Telegram Stars", "Pay"):
         press(page, text)
     page.wait_for_selector("#sheet[open]")
     page.click("#sheet-pay")
