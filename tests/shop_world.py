@@ -13,8 +13,8 @@ from attrs import define, field
 from vpnd.database import Row
 from vpnd.database.database import Database
 from vpnd.database.scope import Transaction
-from vpnd.payments.balance import charge_of
 from vpnd.payments.settle import settle_charge
+from vpnd.shop.balance import charge_of
 from vpnd.shop.customers import Customer, ensure_customer
 from vpnd.shop.opening import open_purchase, open_topup
 from vpnd.shop.plans import Offer, apply_plans, load_plans_file, offers_on_sale

@@ -10,9 +10,9 @@ import trio
 from shop_world import ShopWorld
 
 from vpnd.database.database import Transaction
-from vpnd.payments.balance import charge_of
 from vpnd.runtime import metrics
 from vpnd.shop import books, ledger
+from vpnd.shop.balance import charge_of
 from vpnd.shop.customers import Customer
 from vpnd.shop.opening import open_purchase
 from vpnd.shop.promos import create_code, enter_code

@@ -25,7 +25,6 @@ from vpnd.database import scope
 from vpnd.database.database import Database, Transaction, open_database
 from vpnd.database.errors import CommitUnknown, DatabaseUnavailable
 from vpnd.database.outbox_rows import OutboxItem
-from vpnd.payments.balance import charge_of
 from vpnd.payments.base import (
     ChargePage,
     PaymentUnavailable,
@@ -40,6 +39,7 @@ from vpnd.payments.refunding import deliver_refund
 from vpnd.payments.settle import settle_charge
 from vpnd.runtime.limits import Limits
 from vpnd.shop import books
+from vpnd.shop.balance import charge_of
 from vpnd.shop.charges import Charge
 from vpnd.shop.discounts import remove_discount, set_discount
 from vpnd.shop.ledger import InsufficientBalance

@@ -10,8 +10,8 @@ from shop_world import ShopWorld
 
 from money.barrier import MEETINGS, Meeting, deadlocks, release, sums_are_right
 from vpnd.database.database import Transaction
-from vpnd.payments.balance import charge_of
 from vpnd.shop import ledger
+from vpnd.shop.balance import charge_of
 from vpnd.shop.ledger import InsufficientBalance
 from vpnd.shop.opening import open_purchase
 from vpnd.shop.promos import PromoUnavailable, create_code, enter_code

@@ -26,7 +26,7 @@ from money_world import (
 )
 from shop_world import ShopWorld, hold, wait_for_lock
 
-from vpnd.payments.balance import charge_of
+from vpnd.shop.balance import charge_of
 from vpnd.shop.ledger import Balance, InsufficientBalance
 from vpnd.shop.purchases import expire_purchases, reopen_purchase
 from vpnd.shop.referrals import standing_of

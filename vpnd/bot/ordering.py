@@ -20,11 +20,12 @@ from vpnd.bot.speech import Speech
 from vpnd.bot.visit import Visit
 from vpnd.bot.ways import Target, Way, ways_to_fill
 from vpnd.database.scope import Transaction
-from vpnd.payments import balance, stars
+from vpnd.payments import stars
 from vpnd.payments.base import PaymentError
 from vpnd.payments.settle import settle_charge
 from vpnd.payments.watcher import invoice_for
 from vpnd.runtime.journal import get_journal
+from vpnd.shop.balance import BALANCE, charge_of
 from vpnd.shop.ledger import InsufficientBalance
 from vpnd.shop.opening import open_purchase, open_topup
 from vpnd.shop.pricing import Terms
@@ -123,7 +124,7 @@ async def present(visit: Visit, opened: Opened, retry: Action) -> None:
         await visit.show(payment.standing(visit.speech, purchase))
         return
     what = await _subject(visit, purchase)
-    if purchase.method == balance.NAME:
+    if purchase.method == BALANCE:
         await _ask_about_balance(visit, purchase, what)
     elif purchase.method != stars.NAME:
         await _show_page(visit, opened, what, retry)
@@ -236,12 +237,12 @@ async def pay_from_balance(visit: Visit, public_id: str) -> bool:
     """Take the price of a purchase from the balance, once. False if there is no such purchase of this customer."""
     deps, who = visit.deps, visit.customer.telegram_id
     purchase = await purchase_of(deps.db, public_id, who)
-    if purchase is None or purchase.method != balance.NAME:
+    if purchase is None or purchase.method != BALANCE:
         return False
     now = await business_now(deps.db)
     if purchase.status == "pending" and purchase.expires_at > now:
         try:
-            await settle_charge(deps.db, balance.charge_of(purchase), on_commit=deps.on_settled)
+            await settle_charge(deps.db, charge_of(purchase), on_commit=deps.on_settled)
         except InsufficientBalance:  # spent since he was asked
             await _ask_about_balance(visit, purchase, await _subject(visit, purchase))
             return True

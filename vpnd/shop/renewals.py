@@ -17,12 +17,12 @@ from attrs import frozen
 
 from vpnd.database.scope import Transaction
 from vpnd.shop import notices
-from vpnd.shop.charges import Charge, SettlementResult
+from vpnd.shop.balance import BALANCE, charge_of
+from vpnd.shop.charges import SettlementResult
 from vpnd.shop.ledger import InsufficientBalance
-from vpnd.shop.money import Money, format_decimal
 from vpnd.shop.opening import OfferUnavailable, open_purchase
 from vpnd.shop.pricing import Terms
-from vpnd.shop.settlement import BALANCE, PurchaseClosed, settle
+from vpnd.shop.settlement import PurchaseClosed, settle
 from vpnd.shop.source import Source, fetch, in_transaction
 
 __all__ = ["NOT_NOW", "WINDOW", "Due", "due_renewals", "renew", "tell_about_renewals"]
@@ -122,7 +122,7 @@ async def renew(
         tx,
         customer_id=due.customer_id,
         offer_id=due.offer_id,
-        terms=Terms("balance", shop_currency),
+        terms=Terms(BALANCE, shop_currency),
         request_key=f"renewal:{due.subscription_id}:{row['period']}",
         shop_currency=shop_currency,
         subscription_id=due.subscription_id,
@@ -130,15 +130,7 @@ async def renew(
     )
     if purchase.status != "pending":
         return None
-    charge = Charge(
-        provider=BALANCE,
-        charge_id=purchase.public_id,
-        amount=purchase.amount,
-        currency=purchase.currency,
-        amount_text=format_decimal(Money(purchase.amount, purchase.currency)),
-        payload=purchase.public_id,
-    )
-    return await settle(tx, charge)
+    return await settle(tx, charge_of(purchase))
 
 
 #: What `renew` may raise when the world has changed since: nothing was written, and it is found again when it is due.

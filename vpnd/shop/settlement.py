@@ -22,11 +22,11 @@ from vpnd.database import Row
 from vpnd.database.scope import Transaction
 from vpnd.shop import refund_requests, star_subscriptions
 from vpnd.shop.charges import AccessGranted, Charge, Outcome, SettlementResult
-from vpnd.shop.settlement_decision import BALANCE, PurchaseClosed, Verdict, decide
+from vpnd.shop.settlement_decision import PurchaseClosed, Verdict, decide
 from vpnd.shop.settlement_scene import read_scene
 from vpnd.shop.settlement_write import clean_payload, write_verdict
 
-__all__ = ["BALANCE", "Charge", "Outcome", "PurchaseClosed", "SettlementResult", "settle"]
+__all__ = ["Charge", "Outcome", "PurchaseClosed", "SettlementResult", "settle"]
 
 
 #: How often the scene is read: what changed under the first look cannot change again under the locks it took.

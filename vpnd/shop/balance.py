@@ -6,24 +6,20 @@ the customer's own money is taken before the bonus he was given (`vpnd.shop.sett
 
 from __future__ import annotations
 
-from typing import Final
-
 from vpnd.shop.charges import Charge
 from vpnd.shop.money import Money, format_decimal
 from vpnd.shop.purchases import Purchase
-from vpnd.shop.settlement import BALANCE
+from vpnd.shop.settlement_decision import BALANCE
 
-__all__ = ["NAME", "charge_of"]
-
-NAME: Final = BALANCE
+__all__ = ["BALANCE", "charge_of"]
 
 
 def charge_of(purchase: Purchase) -> Charge:
     """The charge that pays a purchase from the balance. Raises ValueError for one by another method."""
-    if purchase.method != NAME:
+    if purchase.method != BALANCE:
         raise ValueError(f"purchase {purchase.public_id} is not paid from the balance")
     return Charge(
-        provider=NAME,
+        provider=BALANCE,
         charge_id=purchase.public_id,
         amount=purchase.amount,
         currency=purchase.currency,
