@@ -19,7 +19,6 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
-import trio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -28,7 +27,7 @@ from vpnd.sandbox.clock import SandboxClock
 from vpnd.sandbox.cryptopay_methods import METHODS, CryptoPayError, carry_out
 from vpnd.sandbox.cryptopay_state import ASSETS, CryptoInvoice, CryptoPayState, Json
 from vpnd.sandbox.cryptopay_webhook import PaidInvoiceCourier, signature
-from vpnd.sandbox.faults import AFTER_EFFECT, Fault, FaultBoard, HangingReply, fault_from, garbage_reply
+from vpnd.sandbox.faults import AFTER_EFFECT, Fault, FaultBoard, fault_from
 from vpnd.sandbox.parameters import BadParameter, TooLarge, read_parameters
 from vpnd.sandbox.telegram_control import Refused, guarded, read_json
 
@@ -44,6 +43,21 @@ def refusal(code: int, name: str, retry_after: int | None = None) -> Response:
     """An error in Crypto Pay's envelope."""
     headers = None if retry_after is None else {"Retry-After": str(retry_after)}
     return _answer({"ok": False, "error": {"code": code, "name": name}}, code, headers)
+
+
+def _refuse(fault: Fault) -> Response:
+    """What Crypto Pay says to a call that fails so."""
+    match fault.kind:
+        case "5xx":
+            return refusal(fault.status, fault.description or "INTERNAL_ERROR")
+        case "429":
+            return refusal(429, "TOO_MANY_REQUESTS", fault.retry_after)
+        case "401":
+            return refusal(401, "UNAUTHORIZED")
+        case "403":
+            return refusal(403, fault.description or "METHOD_DISABLED")
+        case _:
+            return refusal(400, fault.description or "SANDBOX_FAULT")
 
 
 class CryptoPayServer:
@@ -87,7 +101,7 @@ class CryptoPayServer:
             return refusal(400, "BODY_INVALID")
         fault = self.faults.take(name.lower())
         if fault is not None and fault.kind not in AFTER_EFFECT:
-            early = await self._fail(fault)
+            early = await self.faults.before_effect(fault, _refuse)
             if early is not None:
                 return early
         try:
@@ -98,26 +112,6 @@ class CryptoPayServer:
             failure = refusal(fault.status, fault.description or "INTERNAL_ERROR")
             return self.faults.after_effect(fault, failure)
         return answer
-
-    async def _fail(self, fault: Fault) -> Response | None:
-        match fault.kind:
-            case "slow":
-                await trio.sleep(fault.delay)
-                return None
-            case "hang":
-                return HangingReply(self.faults.released())
-            case "garbage":
-                return garbage_reply()
-            case "5xx":
-                return refusal(fault.status, fault.description or "INTERNAL_ERROR")
-            case "429":
-                return refusal(429, "TOO_MANY_REQUESTS", fault.retry_after)
-            case "401":
-                return refusal(401, "UNAUTHORIZED")
-            case "403":
-                return refusal(403, fault.description or "METHOD_DISABLED")
-            case _:
-                return refusal(400, fault.description or "SANDBOX_FAULT")
 
     # ------------------------------------------------------------------ control
 

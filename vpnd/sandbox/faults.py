@@ -6,7 +6,7 @@ happen first: they are the cases in which a client cannot know whether its messa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -97,9 +97,21 @@ class FaultBoard:
         """How many failing calls are still to come."""
         return sum(fault.count for fault in self._waiting)
 
-    def released(self) -> trio.Event:
-        """Set when the calls that hang now are let go."""
-        return self._release
+    async def before_effect(self, fault: Fault, refuse: Callable[[Fault], Response]) -> Response | None:
+        """What the client of a call that is not carried out gets: silence, rubbish, or the server's own refusal.
+
+        None for a fault that only takes its time: the call goes on. Whatever `refuse` raises passes.
+        """
+        match fault.kind:
+            case "slow":
+                await trio.sleep(fault.delay)
+                return None
+            case "hang":
+                return HangingReply(self._release)
+            case "garbage":
+                return garbage_reply()
+            case _:
+                return refuse(fault)
 
     def after_effect(self, fault: Fault, failure: Response) -> Response:
         """What the client of a call that was carried out gets: a hang-up, silence, or the server's `failure`."""

@@ -7,9 +7,8 @@ whose effect happens and whose answer is lost.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NoReturn
 
-import trio
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -23,7 +22,7 @@ from vpnd.sandbox import (
     telegram_payments,
     telegram_subscriptions,
 )
-from vpnd.sandbox.faults import AFTER_EFFECT, Fault, HangingReply, garbage_reply
+from vpnd.sandbox.faults import AFTER_EFFECT, Fault
 from vpnd.sandbox.parameters import BadParameter, Parameters, TooLarge, read_parameters
 from vpnd.sandbox.telegram_errors import (
     ApiError,
@@ -86,7 +85,7 @@ class TelegramApi:
         fault = server.faults.take(name, _chat_of(call))
         try:
             if fault is not None and fault.kind not in AFTER_EFFECT:
-                early = await self._fail(fault)
+                early = await server.faults.before_effect(fault, self._fail)
                 if early is not None:
                     return early
             result = await server.call(name, call)
@@ -119,16 +118,9 @@ class TelegramApi:
         phrase = {500: "Internal Server Error", 502: "Bad Gateway", 504: "Gateway Timeout"}
         return ApiError(fault.status, fault.description or phrase.get(fault.status, "Service Unavailable"))
 
-    async def _fail(self, fault: Fault) -> Response | None:
-        """The answer of a fault that comes before the effect; None for one that only takes its time."""
+    def _fail(self, fault: Fault) -> NoReturn:
+        """Raise what the Bot API says to a call that fails so."""
         match fault.kind:
-            case "slow":
-                await trio.sleep(fault.delay)
-                return None
-            case "hang":
-                return HangingReply(self.server.faults.released())
-            case "garbage":
-                return garbage_reply()
             case "5xx":
                 raise self._server_error(fault)
             case "429":

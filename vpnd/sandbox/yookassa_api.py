@@ -13,14 +13,13 @@ import uuid
 from functools import partial
 from typing import Any
 
-import trio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from vpnd.sandbox import yookassa_methods as methods
 from vpnd.sandbox.clock import SandboxClock
-from vpnd.sandbox.faults import AFTER_EFFECT, Fault, FaultBoard, HangingReply, garbage_reply
+from vpnd.sandbox.faults import AFTER_EFFECT, Fault, FaultBoard
 from vpnd.sandbox.yookassa_methods import YooKassaError, invalid
 from vpnd.sandbox.yookassa_state import Json, Shop
 from vpnd.sandbox.yookassa_webhook import NotificationCourier
@@ -108,7 +107,7 @@ class YooKassaServer:
             return refusal(error)
         fault = self.faults.take(name)
         if fault is not None and fault.kind not in AFTER_EFFECT:
-            early = await self._fail(fault)
+            early = await self.faults.before_effect(fault, _refuse)
             if early is not None:
                 return early
         # From here to the answer nothing waits, so that two requests under one key cannot both be the first.
@@ -161,28 +160,22 @@ class YooKassaServer:
         wanted = base64.b64encode(f"{self.shop_id}:{self.secret}".encode())
         return scheme.lower() == "basic" and hmac.compare_digest(given.strip().encode(), wanted)
 
-    async def _fail(self, fault: Fault) -> Response | None:
-        """The answer of a fault that comes before the effect; None for one that only takes its time."""
-        match fault.kind:
-            case "slow":
-                await trio.sleep(fault.delay)
-                return None
-            case "hang":
-                return HangingReply(self.faults.released())
-            case "garbage":
-                return garbage_reply()
-            case "5xx":
-                return refusal(_server_error(fault))
-            case "429":
-                error = YooKassaError(429, "too_many_requests", fault.description or "Too many requests")
-                return refusal(error, {"Retry-After": str(fault.retry_after)})
-            case "401":
-                return refusal(unauthorized())
-            case "403":
-                why = fault.description or "You do not have permission to this operation"
-                return refusal(YooKassaError(403, "forbidden", why))
-            case _:
-                return refusal(YooKassaError(400, "invalid_request", fault.description or "Sandbox fault"))
+
+def _refuse(fault: Fault) -> Response:
+    """What YooKassa says to a call that fails so."""
+    match fault.kind:
+        case "5xx":
+            return refusal(_server_error(fault))
+        case "429":
+            error = YooKassaError(429, "too_many_requests", fault.description or "Too many requests")
+            return refusal(error, {"Retry-After": str(fault.retry_after)})
+        case "401":
+            return refusal(unauthorized())
+        case "403":
+            why = fault.description or "You do not have permission to this operation"
+            return refusal(YooKassaError(403, "forbidden", why))
+        case _:
+            return refusal(YooKassaError(400, "invalid_request", fault.description or "Sandbox fault"))
 
 
 def _server_error(fault: Fault) -> YooKassaError:
