@@ -47,8 +47,7 @@ UNBOUNDED_ALLOWED = {
     "vpnd.shop.source.fetch": "hands on",
     "vpnd.shop.source.fetchrow": "hands on",
     "vpnd.shop.housekeeping": "chores are data: a page of keys by LIMIT, and what is done over the keys of that page",
-    "vpnd.shop.access_log.record_ack.body": "what lies between two marks of a node: a page of the log, but all of it after a "
-    "comparison; known, and seen by the record of the largest read",
+    "vpnd.shop.access_log.record_ack.body": "what lies between the marks that the statement before has set: ACK_LIMIT rows",
     "vpnd.shop.ledger.repay_receivable": "one account's sum, by its kind, owner and currency",
     "vpnd.shop.ledger.imbalance": "a row for each currency",
     "vpnd.shop.nodes.forget_others.body": "a shop has tens of nodes",

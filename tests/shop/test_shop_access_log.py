@@ -10,7 +10,7 @@ from shop_world import ShopWorld, hold, wait_for_lock
 
 from vpnd.runtime.digest import BUCKETS, bucket_of, member_value
 from vpnd.shop import access_log
-from vpnd.shop.access_log import Page, Unknown, Watermark
+from vpnd.shop.access_log import Acknowledged, Page, Unknown, Watermark
 from vpnd.shop.subscriptions import expire_due, grant
 
 
@@ -190,12 +190,12 @@ async def test_an_acknowledgement_activates_once_and_only_raises(shop: ShopWorld
     epoch = (await access_log.head(shop.db)).epoch
 
     done = await access_log.record_ack(shop.db, "a", epoch, 1)
-    assert isinstance(done, list)
-    assert [found.subscription_id for found in done] == [mine.id]
+    assert isinstance(done, Acknowledged)
+    assert [found.subscription_id for found in done.activated] == [mine.id]
     assert (await shop.subscriptions(one))[0].activated_at is not None
-    assert await access_log.record_ack(shop.db, "a", epoch, 1) == []
-    assert await access_log.record_ack(shop.db, "a", epoch, 0) == []
-    assert await access_log.record_ack(shop.db, "b", epoch, 1) == []
+    assert await access_log.record_ack(shop.db, "a", epoch, 1) == Acknowledged(1, [])
+    assert await access_log.record_ack(shop.db, "a", epoch, 0) == Acknowledged(1, [])
+    assert await access_log.record_ack(shop.db, "b", epoch, 1) == Acknowledged(1, [])
     assert await access_log.watermark(shop.db, "a") == Watermark(epoch, 1)
     assert await access_log.watermark(shop.db, "never") == Watermark(None, 0)
 
@@ -210,12 +210,33 @@ async def test_an_acknowledgement_of_an_older_state_activates_nothing(shop: Shop
     await expire_due(shop.db, 10)
     await shop.grant(one)
 
-    assert await access_log.record_ack(shop.db, "a", epoch, 1) == []
+    assert await access_log.record_ack(shop.db, "a", epoch, 1) == Acknowledged(1, [])
     await access_log.number(shop.db)
-    assert await access_log.record_ack(shop.db, "a", epoch, 2) == []
+    assert await access_log.record_ack(shop.db, "a", epoch, 2) == Acknowledged(2, [])
     done = await access_log.record_ack(shop.db, "a", epoch, 3)
-    assert isinstance(done, list)
-    assert len(done) == 1
+    assert isinstance(done, Acknowledged)
+    assert len(done.activated) == 1
+
+
+async def test_a_long_acknowledgement_is_noted_piece_by_piece(shop: ShopWorld) -> None:
+    """One transaction notes so many rows of the log and no more, wherever the log begins; the last piece ends at the mark."""
+    mine = [(await shop.grant(await shop.customer())).subscription.id for _ in range(5)]
+    await access_log.number(shop.db)
+    epoch = (await access_log.head(shop.db)).epoch
+    await access_log.record_ack(shop.db, "other", epoch, 1)
+    await shop.db.write("test.trim", "delete from access_log where seq = 1")
+
+    marks, activated = [], []
+    while not marks or marks[-1] < 5:
+        done = await access_log.record_ack(shop.db, "a", epoch, 5, limit=2)
+        assert isinstance(done, Acknowledged)
+        assert len(done.activated) <= 2
+        marks.append(done.seq)
+        activated += [one.subscription_id for one in done.activated]
+
+    assert marks == [3, 5]
+    assert sorted(activated) == mine[1:]
+    assert await access_log.watermark(shop.db, "a") == Watermark(epoch, 5)
 
 
 async def test_an_acknowledgement_from_nowhere_is_not_noted(shop: ShopWorld) -> None:

@@ -28,6 +28,7 @@ from vpnd.shop.source import Source, fetch, fetchrow, in_transaction
 
 __all__ = [
     "AccessChange",
+    "Acknowledged",
     "Activated",
     "Head",
     "Page",
@@ -50,7 +51,9 @@ NUMBER_LIMIT: Final = 10_000  # rows one numbering takes; a longer queue is numb
 PAGE_LIMIT: Final = 10_000  # what a node takes in one call
 BUCKETS: Final = 256
 _BUCKETS_A_PIECE: Final = 8  # at a million subscriptions 31 000 rows a statement: about a tenth of a second
-_ACK_DEADLINE: Final = 30.0  # seconds; the first acknowledgement of a big shop covers all of it
+ACK_LIMIT: Final = (
+    5_000  # rows one acknowledgement notes: the first of a big shop covers all of it, piece by piece
+)
 
 
 @frozen
@@ -117,6 +120,14 @@ class Activated:
     customer_id: int
 
 
+@frozen
+class Acknowledged:
+    """How far an acknowledgement is noted, and what is on for the first time by that."""
+
+    seq: int
+    activated: list[Activated]
+
+
 # The head's row is the mutex of numberers. It is locked by a statement of its own, so that the next one's snapshot
 # is taken when the lock is held and shows what an earlier numberer has done.
 _LOCK_HEAD: Final = "select last_seq from access_head for update"
@@ -176,21 +187,25 @@ from unnest($1::text[]) as b (bucket), lateral (
 order by m.name limit $2
 """
 
-# $1 node, $2 epoch, $3 seq. An acknowledgement of another epoch than the log's, or beyond its end, says nothing.
+# $1 node, $2 epoch, $3 seq, $4 rows at once. An acknowledgement of another epoch than the log's, or beyond its end, says nothing.
 _MARK: Final = """
 with head as (
     select epoch from access_head where epoch = $2 and $3 <= last_seq
 ), before as (
-    select seq from nodes where name = $1 and epoch = $2
+    select coalesce((select seq from nodes where name = $1 and epoch = $2), 0) as seq
+), piece as (
+    select seq from access_log where seq > (select seq from before) and seq <= $3 order by seq limit $4
+), step as (
+    select case when count(*) < $4 then $3 else max(seq) end as seq from piece
 ), marked as (
     insert into nodes (name, epoch, seq, acked_at, seen_at)
-    select $1, epoch, $3, vpnd_now(), vpnd_now() from head
+    select $1, head.epoch, step.seq, vpnd_now(), vpnd_now() from head, step
     on conflict (name) do update
         set seq = case when nodes.epoch = excluded.epoch then greatest(nodes.seq, excluded.seq) else excluded.seq end,
             epoch = excluded.epoch, acked_at = excluded.acked_at, seen_at = excluded.seen_at
     returning seq
 )
-select seq as marked, coalesce((select seq from before), 0) as before from marked
+select marked.seq as marked, before.seq as before from marked, before
 """
 
 # What the rows between the node's old mark ($1) and its new one ($2) name is on now, unless it changed again: a
@@ -303,22 +318,25 @@ async def bucket_members(
     return [AccessChange(row["name"], row["uuid"], row["version"], row["active"]) for row in rows]
 
 
-async def record_ack(source: Source, node: str, epoch: str, seq: int) -> list[Activated] | Unknown:
-    """Note that a node holds everything up to `seq`; returns what is on for the first time by that.
+async def record_ack(
+    source: Source, node: str, epoch: str, seq: int, limit: int = ACK_LIMIT
+) -> Acknowledged | Unknown:
+    """Note that a node holds everything up to `seq`, or the next `limit` rows of it; returns what is on by that.
 
-    The mark is only ever raised within an epoch. Subscriptions that changed again after `seq` are left for
-    the acknowledgement of that change. Unknown if the epoch or the mark is not the log's; nothing is noted then.
+    Repeat it until the mark it returns is as far as `seq`. The mark is only ever raised within an epoch.
+    Subscriptions that changed again after it are left for the acknowledgement of that change. Unknown if the epoch
+    or `seq` is not the log's; nothing is noted then.
     """
 
-    async def body(tx: Transaction) -> list[Activated] | Unknown:
-        mark = await tx.fetchrow(_MARK, node, epoch, seq)
+    async def body(tx: Transaction) -> Acknowledged | Unknown:
+        mark = await tx.fetchrow(_MARK, node, epoch, seq, limit)
         if mark is None:
             now = await head(tx)
             return Unknown("epoch" if now.epoch != epoch else "ahead", now.epoch, now.last_seq)
-        rows = await tx.fetch(_ACTIVATE, min(mark["before"], seq), seq)
-        return [Activated(row["id"], row["customer_id"]) for row in rows]
+        rows = await tx.fetch(_ACTIVATE, mark["before"], mark["marked"])
+        return Acknowledged(mark["marked"], [Activated(row["id"], row["customer_id"]) for row in rows])
 
-    return await in_transaction(source, "access_log.ack", body, deadline=_ACK_DEADLINE)
+    return await in_transaction(source, "access_log.ack", body)
 
 
 async def watermark(source: Source, node: str) -> Watermark:

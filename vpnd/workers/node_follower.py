@@ -171,16 +171,20 @@ class NodeFollower:
     async def _acknowledge(self, place: Place) -> None:
         if place.epoch is None:
             return
-        activated = await access_log.record_ack(self._db, self.node, place.epoch, place.seq)
-        if isinstance(activated, access_log.Unknown):
-            return  # the next page says why, and the comparison mends it
+        activated, noted = 0, -1
+        while noted < place.seq:
+            acked = await access_log.record_ack(self._db, self.node, place.epoch, place.seq)
+            if isinstance(acked, access_log.Unknown):
+                return  # the next page says why, and the comparison mends it
+            noted = acked.seq
+            activated += len(acked.activated)
         metrics.node_acked_seq.labels(self.node).set(place.seq)
         if not activated:
             return
         if self._since is not None:
             metrics.node_activation_seconds.observe(trio.current_time() - self._since)
         if self._on_activated is not None:
-            self._on_activated(len(activated))
+            self._on_activated(activated)
 
     # ------------------------------------------------------------------ comparing
 
