@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from vpnd.runtime.worker import Sweep, SweepContext, WorkerRunner
+from vpnd.runtime.worker import Poison, Sweep, SweepContext, WorkerRunner
 
 
 async def test_sweeps_take_turns_by_the_batch(autojump_clock: object) -> None:
@@ -58,3 +58,56 @@ async def test_a_sweep_that_hangs_in_its_turn_gives_it_back(autojump_clock: obje
 
     assert hanging.statistics().last_outcome == "timeout"
     assert done == ["worked"]
+
+
+async def test_waiting_for_its_turn_costs_a_sweep_none_of_its_time(autojump_clock: object) -> None:
+    """The deadline counts from the turn on: whoever waited longer than that has hung in nothing and skips nothing."""
+    given: list[object] = []
+    poisoned: list[Poison] = []
+
+    async def slow(_context: SweepContext, _limit: int) -> int:
+        await trio.sleep(30)
+        return 0
+
+    async def keys(after: int | None, _limit: int) -> list[int]:
+        return [1, 2] if after is None else []
+
+    async def quick(context: SweepContext, _limit: int) -> int:
+        assert context.deadline_at > trio.current_time()
+        given.extend(context.keys)
+        await trio.sleep(3)
+        return len(context.keys)
+
+    turn = trio.CapacityLimiter(1)
+    first = WorkerRunner(Sweep("slow", interval=60, deadline=50, batch=10, sweep=slow), turn=turn)
+    spec = Sweep(
+        "quick", interval=60, deadline=5, batch=10, sweep=quick, keys=keys, on_poison=poisoned.append
+    )
+    second = WorkerRunner(spec, turn=turn)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first.run_once)
+        await trio.sleep(0.1)
+        nursery.start_soon(second.run_once)
+
+    assert given == [1, 2]
+    assert second.statistics().last_outcome == "ok"
+    assert poisoned == []
+
+
+async def test_a_stop_ends_the_wait_for_a_turn(autojump_clock: object) -> None:
+    """Cancellation is not held up by a turn that does not come."""
+    turn = trio.CapacityLimiter(1)
+    began: list[bool] = []
+
+    async def sweep(_context: SweepContext, _limit: int) -> int:
+        began.append(True)
+        return 0
+
+    waiting = WorkerRunner(Sweep("waits", interval=60, deadline=5, batch=10, sweep=sweep), turn=turn)
+    await turn.acquire_on_behalf_of("somebody")
+    with trio.move_on_after(20) as scope:
+        await waiting.run_once()
+
+    assert scope.cancelled_caught
+    assert not began
+    assert turn.borrowed_tokens == 1

@@ -19,13 +19,14 @@ A statement that never succeeds within an iteration is not poisoned but broken: 
 function, is away: nothing is halved, the iteration has failed, the next one comes after a back-off. Any other
 exception is counted and logged. Only cancellation ends a runner: the `Exception` of a function is caught here.
 
-**Time.** The deadline of an iteration starts with it and is a cancel scope around all of it. An iteration that runs
-out of time goes on where it stopped, soon. One that got nothing done in its whole time steps over what it hung in.
+**Time.** The deadline of an iteration starts with it and is a cancel scope around all of it; it is put off by what
+the iteration spends waiting for a turn. An iteration that runs out of time goes on where it stopped, soon. One that
+got nothing done in its whole time steps over what it hung in.
 """
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from random import Random, SystemRandom
 from typing import Any, Final, NoReturn
 
@@ -173,18 +174,18 @@ class WorkerRunner:
         """Do one iteration now and return its outcome: ok, failed, timeout or no_lease. Never raises `Exception`."""
         spec = self.spec
         began = trio.current_time()
-        iteration = Iteration(began + spec.deadline)
+        iteration = Iteration(trio.CancelScope(deadline=began + spec.deadline))
         self._woken, self._awake = False, True
         metrics.worker_in_progress.labels(spec.name).set(1)
         outcome = "cancelled"
         try:
             try:
-                with as_class(LimitClass.WORKER), trio.move_on_at(iteration.deadline_at) as scope:
+                with as_class(LimitClass.WORKER), iteration.scope:
                     held = self._lease is None or await self._lease.hold()
                     if held:
                         await self._work(iteration)
                     outcome = "ok" if held else "no_lease"
-                if scope.cancelled_caught:
+                if iteration.scope.cancelled_caught:
                     outcome = "timeout"
                     self._step_over(iteration)
             except* Exception as group:
@@ -270,10 +271,10 @@ class WorkerRunner:
             pieces = [page] if page else []
             while pieces:
                 piece = pieces.pop()
-                iteration.hung_at = piece[-1]
-                context = SweepContext(spec.name, iteration.deadline_at, keys=piece)
                 try:
-                    async with self._turn or nullcontext():
+                    async with iteration.turn(self._turn):
+                        iteration.hung_at = piece[-1]
+                        context = SweepContext(spec.name, iteration.scope.deadline, keys=piece)
                         iteration.done += await spec.sweep(context, len(piece))
                 except Exception as error:
                     if _boundary_down(error):
@@ -294,7 +295,7 @@ class WorkerRunner:
         if iteration.unsaid:
             # Every single row has failed. With no rows at all the statement shows whether it works as such.
             try:
-                await spec.sweep(SweepContext(spec.name, iteration.deadline_at, keys=()), 0)
+                await spec.sweep(SweepContext(spec.name, iteration.scope.deadline, keys=()), 0)
             except Exception as error:
                 raise error from iteration.unsaid[-1].error
             self._succeeded(iteration)
@@ -304,8 +305,8 @@ class WorkerRunner:
         while True:
             await trio.lowlevel.checkpoint()
             try:
-                async with self._turn or nullcontext():
-                    done = await spec.sweep(SweepContext(spec.name, iteration.deadline_at, skip), limit)
+                async with iteration.turn(self._turn):
+                    done = await spec.sweep(SweepContext(spec.name, iteration.scope.deadline, skip), limit)
             except Exception as error:
                 if _boundary_down(error):
                     raise
@@ -394,7 +395,7 @@ class WorkerRunner:
         if outcome == "no_lease":
             return  # another instance does the work, and says so there
         metrics.worker_duration_seconds.labels(name).observe(duration)
-        observations.DEADLINE.note(duration, name, outcome, self.spec.deadline)
+        observations.DEADLINE.note(duration - iteration.waited, name, outcome, self.spec.deadline)
         observations.ITEMS.note(iteration.fetched, name)
         if observations.YIELD.fed:
             observations.YIELD.note(observations.SHORTEST, f"worker {name}")

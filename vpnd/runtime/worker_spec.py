@@ -3,7 +3,9 @@
 `vpnd.runtime.worker` runs them and explains the rules.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
@@ -127,15 +129,38 @@ WorkerSpec = Sweep | ItemWorker[Any]
 
 @attrs.define
 class Iteration:
-    """The tally of one iteration. `worked` says that a statement succeeded, `unsaid` waits for that."""
+    """The tally of one iteration. `worked` says that a statement succeeded, `unsaid` waits for that.
 
-    deadline_at: float
+    `scope` is the cancel scope around all of it, and `waited` the seconds it spent waiting for turns.
+    """
+
+    scope: trio.CancelScope
+    waited: float = 0.0
     fetched: int = 0
     done: int = 0
     failed: int = 0
     worked: bool = False
     hung_at: Any = None
     unsaid: list[Poison] = attrs.Factory(list)
+
+    @asynccontextmanager
+    async def turn(self, turn: trio.CapacityLimiter | None) -> AsyncIterator[None]:
+        """Hold the turn, if there is one. The iteration's clock stands while it is waited for."""
+        if turn is None:
+            yield
+            return
+        began, deadline = trio.current_time(), self.scope.deadline
+        self.scope.deadline = math.inf  # whoever has the turn has a deadline too
+        try:
+            await turn.acquire()
+        finally:
+            waited = trio.current_time() - began
+            self.waited += waited
+            self.scope.deadline = deadline + waited
+        try:
+            yield
+        finally:
+            turn.release()
 
 
 def configured(spec: WorkerSpec, settings: WorkerSettings) -> WorkerSpec:
