@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -44,6 +46,18 @@ async def balance(shop: ShopWorld, customer: Customer) -> Balance:
 async def owed(shop: ShopWorld, customer: Customer) -> int:
     """What a customer owes, in kopecks."""
     return -await booked(shop, "receivable", owner=str(customer.id))
+
+
+@asynccontextmanager
+async def refusing(shop: ShopWorld, charge_id: str) -> AsyncIterator[None]:
+    """The database cannot settle this one charge."""
+    await shop.db.write(
+        "test", f"alter table settlements add constraint sick check (charge_id <> '{charge_id}')"
+    )
+    try:
+        yield
+    finally:
+        await shop.db.write("test", "alter table settlements drop constraint sick")
 
 
 async def books_agree(shop: ShopWorld) -> None:

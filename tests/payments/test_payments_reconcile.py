@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from attrs import define, evolve, field
-from money_world import balance, books_agree, only, refund
+from money_world import balance, books_agree, only, refund, refusing
 from shop_world import ShopWorld
 
 from vpnd.payments.base import ChargePage, PaymentUnavailable, ProviderRefund, RefundPage
@@ -291,6 +291,17 @@ async def test_a_provider_that_goes_away_in_the_middle(shop: ShopWorld) -> None:
     assert await last_reconciled(shop.db, "yookassa") is None
     lists.away = None
     assert found(await reconcile(shop.db, lists, since=SINCE)) == [("unsettled", charges[2].charge_id, True)]
+
+
+async def test_a_charge_that_cannot_be_settled_keeps_nobody_else_waiting(shop: ShopWorld) -> None:
+    """It is named and not called mended, everything behind it is settled, and the next comparison comes back to it."""
+    charges = [await a_charge(shop) for _ in range(3)]
+    async with refusing(shop, charges[0].charge_id):
+        report = await reconcile(shop.db, Lists(charges), since=SINCE)
+    later = await reconcile(shop.db, Lists(charges), since=SINCE)
+
+    assert found(report) == [("unsettled", charge.charge_id, charge is not charges[0]) for charge in charges]
+    assert found(later) == [("unsettled", charges[0].charge_id, True)]
 
 
 async def test_a_refund_told_twice_at_once_is_booked_once(shop: ShopWorld) -> None:

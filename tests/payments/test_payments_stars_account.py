@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import trio
 from money_sandbox import Town, open_town
-from money_world import about, balance, booked, books_agree, now, only, owed, refund
+from money_world import about, balance, booked, books_agree, now, only, owed, refund, refusing
 from shop_world import ShopWorld
 
 from vpnd.database.outbox_rows import BoundaryDown, Delivered, Drop, OutboxItem, Retry
@@ -74,6 +74,21 @@ async def test_what_came_while_we_were_away_is_settled_once(shop: ShopWorld, tow
     assert await position_of(shop.db, "stars", "transactions") == 2
     assert (await only(shop, second)).status == "active"
     await books_agree(shop)
+
+
+async def test_a_charge_that_cannot_be_settled_is_come_back_to(shop: ShopWorld, town: Town) -> None:
+    """What follows it in the statement is settled, and the position stays before it until it is, too."""
+    _, purchase, charge_id = await bought(shop, town)
+    _, other, _ = await bought(shop, town, days=90)
+
+    async with refusing(shop, charge_id):
+        swept = await sweep_stars(shop.db, town.stars)
+        assert await position_of(shop.db, "stars", "transactions") == 0
+    again = await sweep_stars(shop.db, town.stars)
+
+    assert [counts(each) for each in (swept, again)] == [(2, 1, 0), (2, 1, 0)]
+    assert (await shop.again(purchase)).status == (await shop.again(other)).status == "paid"
+    assert await position_of(shop.db, "stars", "transactions") == 2
 
 
 async def test_only_looking_changes_nothing(shop: ShopWorld, town: Town) -> None:

@@ -25,7 +25,7 @@ from attrs import define, field, frozen
 from vpnd.database.database import Database
 from vpnd.database.scope import Transaction
 from vpnd.payments.base import ChargePage, ProviderRefund, RefundPage
-from vpnd.payments.settle import settle_charge
+from vpnd.payments.settle import settle_listed
 from vpnd.runtime import metrics
 from vpnd.runtime.journal import get_journal
 from vpnd.shop import notices
@@ -167,12 +167,11 @@ async def _compare_page(run: _Run, charges: Sequence[Charge]) -> None:
             run.seen.add(charge.charge_id)
         known = ours.get(charge.charge_id)
         if known is None:
-            if run.repair:
-                await settle_charge(run.db, charge, on_commit=run.on_commit)
+            mended = run.repair and await settle_listed(run.db, charge, on_commit=run.on_commit) is None
             run.note(
                 "unsettled",
                 charge.charge_id,
-                mended=run.repair,
+                mended=mended,
                 amount=charge.amount_text,
                 currency=charge.currency,
             )

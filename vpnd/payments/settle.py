@@ -7,12 +7,13 @@ from functools import partial
 from typing import Final
 
 from vpnd.database.database import Database
+from vpnd.database.errors import DatabaseError
 from vpnd.database.scope import Transaction
 from vpnd.runtime import metrics
 from vpnd.runtime.journal import get_journal
 from vpnd.shop.settlement import Charge, Outcome, SettlementResult, settle
 
-__all__ = ["settle_charge"]
+__all__ = ["settle_charge", "settle_listed"]
 
 _DEADLINE: Final = 5.0  # seconds for the whole settlement
 _journal = get_journal("payments")
@@ -47,6 +48,29 @@ async def settle_charge(
         reason=result.reason,
     )
     return result
+
+
+async def settle_listed(
+    db: Database, charge: Charge, *, on_commit: Sequence[Callable[[SettlementResult], None]] = ()
+) -> DatabaseError | None:
+    """Settle one charge of a list; what keeps this one from being settled is returned, and does not keep the others.
+
+    It is journalled; the charge is in nobody's books, so whoever has the list has to come back to it. `on_commit` as of
+    `settle_charge`. Raises DatabaseError when the database is away: then nothing else of the list can be settled either.
+    """
+    try:
+        await settle_charge(db, charge, on_commit=on_commit)
+    except DatabaseError as error:
+        if error.boundary_down:
+            raise
+        _journal.error(
+            "payment.not_settled",
+            message=f"A charge of {charge.amount_text} {charge.currency} by {charge.provider} cannot be settled: {error}",
+            provider=charge.provider,
+            charge=charge.charge_id,
+        )
+        return error
+    return None
 
 
 _WORDS: Final = {

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from vpnd.database.database import Database
 from vpnd.payments.reconcile import book_provider_refund
-from vpnd.payments.settle import settle_charge
+from vpnd.payments.settle import settle_listed
 from vpnd.payments.stars import CURRENCY, NAME
 from vpnd.payments.stars_account import PAGE, StarsAccount, StarStatement
 from vpnd.runtime import metrics
@@ -63,18 +63,21 @@ async def sweep_stars(
     """
     position = await position_of(db, NAME, _LIST)
     offset = max(0, position - PAGE)
-    read, found = 0, list[Difference]()
+    read, found, complete = 0, list[Difference](), True
     for _ in range(MOST_PAGES):
         page = await account.statement(offset)
-        found += await _settle_page(db, page, on_commit, repair=repair)
+        unsettled = await _settle_page(db, page, on_commit, repair=repair)
+        complete = complete and all(one.mended for one in unsettled)
+        found += unsettled
         found += await _book_page(db, page, repair=repair)
         read += page.length
         offset += page.length
-        if repair and offset > position:
+        # What could not be settled is looked at again; what comes after it is settled all the same.
+        if repair and complete and offset > position:
             await set_position(db, NAME, _LIST, offset)
         if page.length < PAGE:
             break
-    settled = sum(one.kind == "unsettled" for one in found)
+    settled = sum(one.kind == "unsettled" and (one.mended or not repair) for one in found)
     booked = sum(one.kind == "refund_unknown" and (one.mended or not repair) for one in found)
     if found:
         _journal.warning(
@@ -100,9 +103,8 @@ async def _settle_page(
     missing = [charge for charge in page.charges if charge.charge_id not in known]
     found: list[Difference] = []
     for charge in missing:
-        if repair:
-            await settle_charge(db, charge, on_commit=on_commit)
-        found.append(_difference("unsettled", charge.charge_id, charge.amount_text, mended=repair))
+        mended = repair and await settle_listed(db, charge, on_commit=on_commit) is None
+        found.append(_difference("unsettled", charge.charge_id, charge.amount_text, mended=mended))
     return found
 
 

@@ -15,7 +15,7 @@ from attrs import frozen
 from vpnd.database.database import Database
 from vpnd.database.errors import DatabaseError
 from vpnd.payments.base import InvoiceOrder, Provider
-from vpnd.payments.settle import settle_charge
+from vpnd.payments.settle import settle_listed
 from vpnd.shop.purchases import Invoice, Purchase, attach_invoice
 from vpnd.shop.settlement import SettlementResult
 from vpnd.shop.status import invoices_to_check, mark_invoices_expired
@@ -62,13 +62,11 @@ async def check_invoices(
     for one in watched:
         state = states.get(one.external_id)
         if state is not None and state.charge is not None:
-            try:
-                await settle_charge(db, state.charge, on_commit=on_commit)
+            failure = await settle_listed(db, state.charge, on_commit=on_commit)
+            if failure is None:
                 paid += 1
-            except DatabaseError as error:
-                if error.boundary_down:
-                    raise
-                failures.append(error)
+            else:
+                failures.append(failure)
         elif (state is not None and state.status == "expired") or (state is None and one.overdue):
             # Gone at the provider and long over: nobody can pay it any more.
             over.append(one.external_id)
