@@ -17,7 +17,8 @@ from vpnd.shop.customers import Customer
 from vpnd.shop.opening import open_purchase
 from vpnd.shop.promos import create_code, enter_code
 from vpnd.shop.purchases import Purchase, cancel_purchase, expire_purchases
-from vpnd.shop.refund_requests import RefundImpossible, RefundRequest, request_refund
+from vpnd.shop.refund_plan import RefundImpossible, RefundRequest
+from vpnd.shop.refund_requests import request_refund
 from vpnd.shop.renewals import due_renewals, renew
 from vpnd.shop.settlement import Charge, settle
 from vpnd.shop.star_subscriptions import ask_to_cancel, note_state

@@ -649,6 +649,8 @@ class Oracle:
             buyer.bonus += bonus
             if sale == left:
                 self._end_run(deal.got)
+                if deal.origin == "renewal" and deal.got.renews == "balance":
+                    deal.got.renews = "off"
         if not sold and taking.outcome == "underpaid":
             deal.received = max(deal.received - back.amount, 0)  # that part is missing again
         if back.route == "balance":

@@ -56,7 +56,8 @@ from vpnd.shop.purchases import (
     reopen_purchase,
 )
 from vpnd.shop.referrals import apply_levels
-from vpnd.shop.refund_requests import RefundImpossible, RefundRequest, request_refund
+from vpnd.shop.refund_plan import RefundImpossible, RefundRequest
+from vpnd.shop.refund_requests import request_refund
 from vpnd.shop.renewals import Due, due_renewals, renew
 from vpnd.shop.settlement import PurchaseClosed, SettlementResult
 from vpnd.shop.star_subscriptions import ask_to_cancel, note_state
@@ -768,7 +769,7 @@ class Play:
             due = ours[self.access_ids[access.number]]
             if not self.oracle.can_renew(access):
                 continue  # another one of his was renewed from the same balance
-            key = f"renewal:{due.subscription_id}:{access.ends + EPOCH}"
+            key = await self._renewal_key(due.subscription_id)
             self.note(f"renew {access}")
             got = await self.run(choose, lambda tx, due=due: renew(tx, due, RUB))
             if got is None:
@@ -778,6 +779,13 @@ class Play:
             self.oracle.renew(access, key)
             self.renewed.append(due)
             self.ground.count("settled as", "renewed from a balance")
+
+    async def _renewal_key(self, subscription_id: int) -> str:
+        """A renewal is named after the grant that it follows."""
+        last = await self.db.fetchval(
+            "play", "select max(id) from grants where subscription_id = $1", subscription_id
+        )
+        return f"renewal:{subscription_id}:{last}"
 
     def _renewing(self) -> list[Access]:
         return [

@@ -26,7 +26,8 @@ from shop_world import ShopWorld, hold, wait_for_lock
 from vpnd.shop.ledger import Balance
 from vpnd.shop.plan_change import change_plan
 from vpnd.shop.promos import enter_code
-from vpnd.shop.refund_requests import RefundImpossible, RefundRequest, request_refund
+from vpnd.shop.refund_plan import RefundImpossible, RefundRequest
+from vpnd.shop.refund_requests import request_refund
 from vpnd.shop.refunds import (
     charges_named,
     finish_refund,

@@ -17,6 +17,7 @@ from money_world import (
     now,
     only,
     recurring,
+    refund,
 )
 from shop_world import ShopWorld, hold, wait_for_lock
 
@@ -329,3 +330,25 @@ async def test_a_resumed_subscription_ends_the_other(shop: ShopWorld) -> None:
     assert note is not None
     assert note.purchase_id == first.id
     assert about((await only(shop, one)).expires_at, await now(shop) + timedelta(days=60))
+
+
+async def test_a_renewal_given_back_is_not_made_again_by_itself(shop: ShopWorld) -> None:
+    """Who wants his money back does not want it taken again in ten minutes; when he switches it on again, it is renewed."""
+    one, mine = await renewing(shop)
+    await shop.fill(one, 60_000)
+    await shop.advance(SOON)
+    first = await renewed(shop, mine)
+    assert first is not None
+
+    await refund(shop, first.settlement_id, to="balance")
+    given_back = await only(shop, one)
+    assert (given_back.expires_at, given_back.renews) == (mine.expires_at, "off")
+    assert await due(shop) == []
+
+    await shop.do(lambda tx: set_renewal(tx, mine.id, one.id, from_balance=True))
+    assert await due(shop) == [mine.id]
+    again = await renewed(shop, mine)
+    assert again is not None
+    assert again.outcome is Outcome.SETTLED
+    assert (await only(shop, one)).expires_at == mine.expires_at + timedelta(days=30)
+    await books_agree(shop)

@@ -1,10 +1,11 @@
 """The money soak: a random walk over everything that moves money, with crashes around COMMIT, against an oracle.
 
-    ./dev soak money [--steps 100000] [--rounds 1000] [--seed 1]
+    ./dev soak money [--steps 100000] [--rounds 1000] [--seed 1] [--example 1]
 
 The steps are those of the Hypothesis machine in tests/money. After each of them everything that stands in the database is
 compared with what a model in plain Python says must stand there. At the end pairs of transactions that take their locks from
-opposite ends are let loose on each other, and none may deadlock.
+opposite ends are let loose on each other, and none may deadlock. A fault names its example: --example N --steps 60 plays it
+again alone.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ from vpnd.shop.promos import PromoUnavailable
 LENGTH = 60
 
 
-async def walk(ground: Ground, steps: int, seed: int, say: bool) -> list[str]:
-    """Play so many steps; returns the faults, at most one for each example."""
+async def walk(ground: Ground, steps: int, seed: int, first: int) -> list[str]:
+    """Play so many steps from this example on; returns the faults, at most one for each example."""
     faults: list[str] = []
-    done = example = 0
+    done, example = 0, first - 1
     began = perf_counter()
     while done < steps and len(faults) < 3:
         example += 1
@@ -61,7 +62,7 @@ async def walk(ground: Ground, steps: int, seed: int, say: bool) -> list[str]:
             faults.append(f"example {example} of seed {seed}:\n{story}\n{traceback.format_exc()}")
             print(f"FAULT {faults[-1]}", flush=True)
         play.finish()
-        if say and example % 50 == 0:
+        if example % 50 == 0:
             rate = done / (perf_counter() - began)
             print(
                 f"  {done:>7} steps, {example} examples, {rate:.0f} steps/s, {len(faults)} faults", flush=True
@@ -107,14 +108,14 @@ def table(tally: Counter[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
-async def play(steps: int, rounds: int, seed: int) -> int:
+async def play(steps: int, rounds: int, seed: int, first: int) -> int:
     """Run it on a server of its own."""
     async with embedded_postgres(durable=False) as server:
         settings = DatabaseSettings(url=Secret(server.url), pool_min=0)
         async with open_database(settings, Limits(4, 4), instance_name="soak") as db:
             await migrate(db)
         async with open_ground(server.url) as ground:
-            faults = await walk(ground, steps, seed, say=True)
+            faults = await walk(ground, steps, seed, first)
             met = await meet(ground, rounds)
             print(f"money soak, seed {seed}:")
             print(table(ground.tally))
@@ -131,9 +132,10 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--example", type=int, default=1, help="the first example; one has 60 steps")
     arguments = parser.parse_args()
     journal.configure("console", level="critical")
-    return trio.run(play, arguments.steps, arguments.rounds, arguments.seed)
+    return trio.run(play, arguments.steps, arguments.rounds, arguments.seed, arguments.example)
 
 
 if __name__ == "__main__":

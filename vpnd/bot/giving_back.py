@@ -18,7 +18,8 @@ from vpnd.database.scope import Transaction
 from vpnd.runtime.journal import get_journal
 from vpnd.shop.access_removal import Removed
 from vpnd.shop.money import MoneyError
-from vpnd.shop.refund_requests import RefundImpossible, RefundRequest, Requested, request_refund
+from vpnd.shop.refund_plan import RefundImpossible, RefundRequest
+from vpnd.shop.refund_requests import Requested, request_refund
 from vpnd.shop.refunds import charges_named
 
 log = get_journal("bot")

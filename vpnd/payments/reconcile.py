@@ -39,7 +39,8 @@ from vpnd.shop.provider_lists import (
     known_refunds,
     our_charges_since,
 )
-from vpnd.shop.refund_requests import RefundImpossible, RefundRequest, request_refund
+from vpnd.shop.refund_plan import RefundImpossible, RefundRequest
+from vpnd.shop.refund_requests import request_refund
 from vpnd.shop.refunds import finish_refund
 
 __all__ = ["HasLists", "Report", "book_provider_refund", "reconcile"]

@@ -12,7 +12,8 @@ from vpnd.config import Settings
 from vpnd.database.scope import Transaction
 from vpnd.shell.shop import CommandFailed, OpenShop, run_command
 from vpnd.shop.money import EXPONENTS, Money, MoneyError, format_decimal, parse_decimal
-from vpnd.shop.refund_requests import RefundImpossible, RefundRequest, Requested, request_refund
+from vpnd.shop.refund_plan import RefundImpossible, RefundRequest
+from vpnd.shop.refund_requests import Requested, request_refund
 from vpnd.shop.refunds import RefundableCharge, charges_named, refund_by_id
 
 __all__ = ["refund"]

@@ -5,7 +5,7 @@ by id), does all that the shop itself has to do:
 
 - **the sale**: as much of it as the charge paid for is given back (`refunds` → customer, bonus to bonus);
 - **access**: the share of the purchase's days that the money was, from what is left of them; what follows moves up, and
-  a subscription whose time is over by that is switched off on the nodes;
+  a subscription whose time is over by that is switched off on the nodes; of a renewal, auto-renewal goes off;
 - **the referral**: the same share of the reward is taken back, be it from what the referrer owes from then on;
 - **the money**: leaves the balance for the provider's held account; the job that pays it out is keyed for ever.
 
@@ -15,9 +15,9 @@ money is gone already, what the customer has spent of it is booked to his receiv
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from vpnd.database import Row
 from vpnd.database.scope import Transaction
@@ -27,52 +27,12 @@ from vpnd.shop.accounts import open_accounts
 from vpnd.shop.identifiers import refund_key
 from vpnd.shop.ledger import AccountRef, Entry
 from vpnd.shop.notices import Notice
+from vpnd.shop.refund_plan import SOLD, RefundImpossible, RefundPlan, RefundRequest, plan_refund
 from vpnd.shop.refunds import job_kind, paid_out
-from vpnd.shop.settlement_decision import BALANCE, Verdict
+from vpnd.shop.settlement_decision import Verdict
+from vpnd.shop.subscriptions import set_renewal
 
-__all__ = ["RefundImpossible", "RefundRequest", "Requested", "refund_second_charge", "request_refund"]
-
-Why = Literal["unknown_charge", "nothing_left", "too_much", "whole_only", "no_route", "on_balance", "spent"]
-
-
-class RefundImpossible(Exception):
-    """The charge cannot be refunded like that; `why` is the reason, and nothing was changed.
-
-    unknown_charge: there is none. nothing_left: all of it went back. too_much: more than is left. whole_only: Stars go
-    back whole or not at all. no_route: money of this charge can only go to the balance (or only to the provider).
-    on_balance: it lies on the balance already. spent: the customer has spent it.
-    """
-
-    def __init__(self, why: Why, message: str) -> None:
-        self.why: Why = why
-        super().__init__(message)
-
-
-@frozen(kw_only=True)
-class RefundRequest:
-    """What is asked for.
-
-    Attributes:
-        settlement_id: the charge.
-        request_key: names this request for ever: repeated, it does nothing new.
-        requested_by: "admin:777", "shell:root", "provider".
-        amount: minor units of the charge's currency; None: all that is left.
-        to: the provider, or the customer's balance.
-        external_id: the refund at the provider, if the provider has made it already.
-    """
-
-    settlement_id: int
-    request_key: str
-    requested_by: str
-    amount: int | None = None
-    to: Literal["provider", "balance"] = "provider"
-    reason: str | None = None
-    external_id: str | None = None
-
-    @property
-    def made(self) -> bool:
-        """Whether the provider has given the money back already."""
-        return self.requested_by == "provider"
+__all__ = ["Requested", "refund_second_charge", "request_refund"]
 
 
 @frozen
@@ -87,7 +47,7 @@ class Requested:
 
 _CHARGE: Final = """
 select s.id, s.provider, s.charge_id, s.purchase_id, s.customer_id, s.outcome, s.currency, s.amount, s.refunded, s.details,
-       p.public_id, p.kind, p.shop_amount, coalesce(p.shop_currency, s.currency) as shop_currency,
+       p.public_id, p.kind, p.origin, p.shop_amount, coalesce(p.shop_currency, s.currency) as shop_currency,
        coalesce(p.refunded, 0) as purchase_refunded, p.status as purchase_status, c.telegram_id, c.language,
        case when p.shop_currency = s.currency then s.amount
             else (select l.amount from ledger l where l.reference = 'exchange:' || s.provider || ':' || s.charge_id)
@@ -101,10 +61,6 @@ left join grants g on g.purchase_id = p.id
 where s.id = $1
 for no key update of s
 """
-
-
-#: A purchase in one of these was sold.
-_SOLD: Final = ("paid", "refunded")
 
 
 async def request_refund(tx: Transaction, request: RefundRequest) -> Requested:
@@ -125,7 +81,7 @@ async def request_refund(tx: Transaction, request: RefundRequest) -> Requested:
     before = await tx.fetchval("select id from refunds where request_key = $1", request.request_key)
     if before is not None:
         return Requested(before, created=False)
-    plan = _plan(row, request)
+    plan = plan_refund(row, request)
     removed = None
     if plan.sale_part and row["kind"] == "access":
         removed = await remove_access(
@@ -139,99 +95,16 @@ async def request_refund(tx: Transaction, request: RefundRequest) -> Requested:
     refund_id = await _write(tx, row, request, plan, removed)
     if plan.whole_sale and row["subscription_id"] is not None:
         await star_subscriptions.cancel_for_refund(tx, row["subscription_id"])
+        if row["origin"] == "renewal":  # else it is due again, and the shop takes what it has just given back
+            await set_renewal(tx, row["subscription_id"], row["customer_id"], from_balance=False)
     await notices.put_all(tx, _told(row, request, plan, removed, refund_id))
     return Requested(refund_id, True, removed, awaits_provider=plan.awaits_provider)
-
-
-@frozen(kw_only=True)
-class _Plan:
-    """How a refund is split. `worth` is all of it in the shop's currency, `sale_part` what of that undoes the sale."""
-
-    key: str = field(factory=refund_key)
-    amount: int
-    worth: int
-    sale_part: int
-    whole_sale: bool
-    bonus_part: int
-    source: Literal["sale", "credit", "held"]
-    to: Literal["provider", "balance"]
-    made: bool
-
-    @property
-    def awaits_provider(self) -> bool:
-        """Whether the provider has still to pay."""
-        return self.to == "provider" and not self.made
-
-
-def _plan(row: Row, request: RefundRequest) -> _Plan:
-    """Judge a request."""
-    left = row["amount"] - row["refunded"]
-    amount = left if request.amount is None else request.amount
-    to = request.to
-    if left <= 0:
-        raise RefundImpossible("nothing_left", "all of this charge went back already")
-    if amount <= 0 or amount > left:
-        raise RefundImpossible(
-            "too_much", f"at most {left} minor units of {row['currency']} are left of this charge"
-        )
-    if row["provider"] == "stars" and to == "provider" and amount != row["amount"]:
-        raise RefundImpossible("whole_only", "Telegram gives a charge in Stars back whole or not at all")
-    if row["provider"] == BALANCE and to == "provider":
-        raise RefundImpossible("no_route", "it was paid from the balance: it can only go back there")
-    made = request.made
-    if row["outcome"] == "held":
-        return _held_plan(row, amount, to, made=made)
-    worth = _share(int(row["worth"] or 0), row["amount"], row["refunded"], amount)
-    sold = row["kind"] == "access" and row["purchase_status"] in _SOLD and row["outcome"] != "second_charge"
-    left_of_sale = row["shop_amount"] - row["purchase_refunded"] if sold else 0
-    sale_part = min(worth, left_of_sale)
-    if to == "balance" and not sale_part:
-        raise RefundImpossible("on_balance", "this money lies on the customer's balance already")
-    bonus = (
-        _share(row["sold_for_bonus"], row["shop_amount"], row["purchase_refunded"], sale_part)
-        if sale_part
-        else 0
-    )
-    return _Plan(
-        amount=amount,
-        worth=worth,
-        sale_part=sale_part,
-        whole_sale=sale_part > 0 and sale_part == left_of_sale,
-        bonus_part=bonus,
-        source="sale" if sale_part else "credit",
-        to=to,
-        made=made,
-    )
-
-
-def _held_plan(row: Row, amount: int, to: Literal["provider", "balance"], *, made: bool) -> _Plan:
-    """Money that was never anybody's: back to who paid it, or to the customer it was found to be of."""
-    if to == "balance" and (row["customer_id"] is None or row["currency"] != row["shop_currency"]):
-        raise RefundImpossible(
-            "no_route", "it names no customer, or is in another currency than the shop's: it can only go back"
-        )
-    worth = amount if row["customer_id"] is not None and row["currency"] == row["shop_currency"] else 0
-    return _Plan(
-        amount=amount,
-        worth=worth,
-        sale_part=0,
-        whole_sale=False,
-        bonus_part=0,
-        source="held",
-        to=to,
-        made=made,
-    )
-
-
-def _share(total: int, whole: int, before: int, part: int) -> int:
-    """What `part` of `whole` is of `total`, after `before`: by two floors, so that all parts make up the total."""
-    return total * (before + part) // whole - total * before // whole
 
 
 # ---------------------------------------------------------------------- the entries
 
 
-async def _post(tx: Transaction, row: Row, request: RefundRequest, plan: _Plan) -> None:
+async def _post(tx: Transaction, row: Row, request: RefundRequest, plan: RefundPlan) -> None:
     common = {"settlement_id": row["id"], "purchase_id": row["purchase_id"], "note": request.reason}
     entries = await _reward_taken_back(tx, row, plan, common)
     held = ledger.held(row["provider"], row["currency"])
@@ -253,7 +126,7 @@ async def _post(tx: Transaction, row: Row, request: RefundRequest, plan: _Plan) 
         await ledger.repay_receivable(tx, who, row["shop_currency"], up_to=credited, reference=name)
 
 
-def _sale_undone(row: Row, plan: _Plan, common: dict[str, Any]) -> list[Entry]:
+def _sale_undone(row: Row, plan: RefundPlan, common: dict[str, Any]) -> list[Entry]:
     """What was sold is given back: own money to the balance, bonus to the bonus."""
     currency = row["shop_currency"]
     parts = (
@@ -272,7 +145,7 @@ def _sale_undone(row: Row, plan: _Plan, common: dict[str, Any]) -> list[Entry]:
 
 
 async def _leaving(
-    tx: Transaction, row: Row, plan: _Plan, common: dict[str, Any], held: AccountRef
+    tx: Transaction, row: Row, plan: RefundPlan, common: dict[str, Any], held: AccountRef
 ) -> list[Entry]:
     """What takes the money from the balance to the provider's held account; what is short of it is owed, if it is gone."""
     currency = row["shop_currency"]
@@ -301,7 +174,9 @@ async def _leaving(
     return entries
 
 
-async def _reward_taken_back(tx: Transaction, row: Row, plan: _Plan, common: dict[str, Any]) -> list[Entry]:
+async def _reward_taken_back(
+    tx: Transaction, row: Row, plan: RefundPlan, common: dict[str, Any]
+) -> list[Entry]:
     """The refunded share of what the referrer got for this purchase."""
     if not plan.sale_part:
         return []
@@ -339,7 +214,7 @@ async def _reward_taken_back(tx: Transaction, row: Row, plan: _Plan, common: dic
 
 
 async def _write(
-    tx: Transaction, row: Row, request: RefundRequest, plan: _Plan, removed: Removed | None
+    tx: Transaction, row: Row, request: RefundRequest, plan: RefundPlan, removed: Removed | None
 ) -> int:
     refund_id: int = await tx.fetchval(
         """
@@ -376,13 +251,13 @@ async def _write(
         request.requested_by,
         0 if removed is None else int(removed.length.total_seconds()),
         # A part of a price that nothing was sold for yet is missing again.
-        plan.amount if row["outcome"] == "underpaid" and row["purchase_status"] not in _SOLD else 0,
+        plan.amount if row["outcome"] == "underpaid" and row["purchase_status"] not in SOLD else 0,
     )
     return refund_id
 
 
 def _told(
-    row: Row, request: RefundRequest, plan: _Plan, removed: Removed | None, refund_id: int
+    row: Row, request: RefundRequest, plan: RefundPlan, removed: Removed | None, refund_id: int
 ) -> list[Notice]:
     told: list[Notice] = []
     if plan.awaits_provider:

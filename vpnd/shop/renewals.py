@@ -2,7 +2,8 @@
 
 What a subscription is renewed by (plan and period) stands on it: what was bought last, whatever was paid since for
 something else. A renewal is a purchase like any other, opened by the shop (`origin` renewal) and paid from the balance
-in the same transaction; its request key names subscription and period, so that it cannot happen twice.
+in the same transaction; its request key names the grant that it follows, so that it cannot happen twice. Not the end: a
+renewal that is refunded leads back to the same end, and may be bought again.
 
 Who has too little is told once a period, with what is missing. His subscription is found again as soon as his balance
 can pay it, and a credit wakes the worker: so a top-up renews at once.
@@ -109,8 +110,8 @@ async def renew(
     """
     await tx.execute("select from customers where id = $1 for no key update", due.customer_id)
     row = await tx.fetchrow(
-        "select plan_id, offer_id, extract(epoch from expires_at)::bigint as period from subscriptions"
-        " where id = $1 and status = 'active' and renews = 'balance' and offer_id = $2"
+        "select plan_id, offer_id, (select coalesce(max(g.id), 0) from grants g where g.subscription_id = s.id) as last_grant"
+        " from subscriptions s where id = $1 and status = 'active' and renews = 'balance' and offer_id = $2"
         " and expires_at <= vpnd_now() + $3::interval",
         due.subscription_id,
         due.offer_id,
@@ -123,7 +124,7 @@ async def renew(
         customer_id=due.customer_id,
         offer_id=due.offer_id,
         terms=Terms(BALANCE, shop_currency),
-        request_key=f"renewal:{due.subscription_id}:{row['period']}",
+        request_key=f"renewal:{due.subscription_id}:{row['last_grant']}",
         shop_currency=shop_currency,
         subscription_id=due.subscription_id,
         origin="renewal",
