@@ -16,6 +16,7 @@ import pytest
 from database_kit import database_settings
 
 from vpnd.database.database import Database, open_database
+from vpnd.runtime import redact
 from vpnd.runtime.limits import Limits
 from vpnd.sandbox.postgres import blocking_postgres
 
@@ -37,6 +38,13 @@ async def main():
 
 trio.run(main)
 """
+
+
+@pytest.fixture(autouse=True)
+def _forgotten_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test has registered as a secret masks nothing in the next: in a daemon it would until the process ends."""
+    monkeypatch.setattr(redact, "_secrets", set(redact._secrets))
+    monkeypatch.setattr(redact, "_known", redact._known)
 
 
 def _sibling(url: str, database: str) -> str:

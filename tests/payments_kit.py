@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,11 +12,15 @@ import trio.lowlevel
 from attrs import define, field, frozen
 
 from vpnd.config import Secret
+from vpnd.database.database import Database
 from vpnd.payments.base import InvoiceOrder, RefundOrder
 from vpnd.payments.cryptopay import CryptoPay
+from vpnd.payments.settle import settle_charge
+from vpnd.payments.watcher import ask_about_invoices
 from vpnd.payments.yookassa import YooKassa
 from vpnd.runtime.held import refuse_if_held
 from vpnd.runtime.http import HttpResponse
+from vpnd.shop.settlement import SettlementResult
 
 TOKEN = "123456:AAzQcZWQqQAbsfgPnOLr4FHC8Doa4L7KryC"
 SHOP_ID = "100500"
@@ -101,3 +105,26 @@ def refund_order(**changes: Any) -> RefundOrder:
         "description": "As you asked", "details": {"amount": "199.00", "paid_asset": "TON", "paid_amount": "1.5"},
     }  # fmt: skip
     return RefundOrder(**(values | changes))
+
+
+@frozen
+class CheckReport:
+    """One round of a watcher: how many invoices were asked about, were paid and are settled, can no longer be paid."""
+
+    checked: int
+    paid: int
+    expired: int
+
+
+async def check_invoices(
+    db: Database,
+    provider: Any,
+    limit: int = 100,
+    *,
+    on_commit: Sequence[Callable[[SettlementResult], None]] = (),
+) -> CheckReport:
+    """One round of a provider's watcher, which asks and then settles."""
+    asked = await ask_about_invoices(db, provider, limit)
+    for charge in asked.paid:
+        await settle_charge(db, charge, on_commit=on_commit)
+    return CheckReport(asked.checked, len(asked.paid), asked.expired)

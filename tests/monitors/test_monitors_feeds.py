@@ -18,7 +18,7 @@ from vpnd.runtime import observations
 from vpnd.runtime.http import HttpUnavailable, open_http_client
 from vpnd.runtime.limits import Limits
 from vpnd.runtime.observations import Record, Watch
-from vpnd.runtime.worker import ItemWorker, Sweep, SweepContext, WorkerRunner
+from vpnd.runtime.worker import ItemWorker, Sweep, WorkerRunner
 from vpnd.telegram.lanes import Lane, Lanes
 from vpnd.telegram.transport import observe
 
@@ -172,16 +172,16 @@ async def test_an_iteration_that_is_cut_keeps_its_deadline(autojump_clock: MockC
 
 async def test_a_sweeps_statement_is_a_batch(autojump_clock: MockClock, watch: Watch) -> None:
     """What one statement did, beside what it was allowed."""
-    left = [250]
 
-    async def sweep(_context: SweepContext, limit: int) -> int:
-        done = min(limit, left[0])
-        left[0] -= done
-        return done
+    async def keys(after: int | None, limit: int) -> list[int]:
+        first = 0 if after is None else after + 1
+        return list(range(first, min(first + limit, 250)))
 
-    await WorkerRunner(
-        Sweep("expiry", interval=60, deadline=50, batch=200, sweep=sweep), rng=Random(1)
-    ).run_once()
+    async def sweep(due: Sequence[int]) -> int:
+        return len(due)
+
+    spec = Sweep("expiry", interval=60, deadline=50, batch=200, keys=keys, sweep=sweep)
+    await WorkerRunner(spec, rng=Random(1)).run_once()
 
     assert who(watch.records["batch"])[::2] == ("expiry", 200)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from payments_kit import SINCE, TOKEN, cryptopay, invoice_order
+from payments_kit import SINCE, TOKEN, CheckReport, check_invoices, cryptopay, invoice_order
 from shop_world import ShopWorld
 
 from vpnd.payments.base import (
@@ -24,7 +24,7 @@ from vpnd.payments.base import (
     PaymentUnavailable,
 )
 from vpnd.payments.cryptopay import FIATS, parse_webhook, verify_signature
-from vpnd.payments.watcher import CheckReport, check_invoices, invoice_for
+from vpnd.payments.watcher import invoice_for
 from vpnd.runtime.http import HttpTimeout
 from vpnd.shop.charges import Charge, Outcome
 from vpnd.shop.money import EXPONENTS

@@ -9,12 +9,12 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from payments_kit import check_invoices
 from shop_world import ShopWorld
 
 from vpnd.payments import cryptopay, stars
 from vpnd.payments.base import InvoiceState
 from vpnd.payments.settle import settle_charge
-from vpnd.payments.watcher import check_invoices
 from vpnd.shop import ledger
 from vpnd.shop.purchases import Purchase, attach_invoice, expire_purchases
 from vpnd.shop.settlement import Charge, Outcome, SettlementResult
@@ -52,7 +52,7 @@ class Reports:
 
     async def poll(self) -> None:
         desk: object = PaidDesk(self.charge())
-        await check_invoices(self.shop.db, desk, on_commit=[self.woken.append])  # type: ignore[arg-type]  # a fake
+        await check_invoices(self.shop.db, desk, on_commit=[self.woken.append])
 
     async def update(self) -> None:
         charge = stars.charge_from_successful_payment(

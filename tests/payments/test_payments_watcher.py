@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from attrs import define, evolve, field
-from payments_kit import yookassa
+from payments_kit import CheckReport, check_invoices, yookassa
 from shop_world import ShopWorld
 
 from vpnd.payments.base import InvoiceOrder, InvoiceState, NewInvoice, PaymentUnavailable
-from vpnd.payments.watcher import CheckReport, check_invoices, invoice_for
+from vpnd.payments.watcher import invoice_for
 from vpnd.shop.charges import Outcome
 from vpnd.shop.purchases import Purchase
 

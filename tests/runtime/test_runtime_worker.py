@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from vpnd.config import WorkerSettings
 from vpnd.runtime import journal
 from vpnd.runtime.limits import LimitClass, current_class
-from vpnd.runtime.worker import ItemWorker, Poison, Sweep, SweepContext, WorkerRunner, configured
+from vpnd.runtime.worker import (
+    LEAST_ROWS,
+    STATEMENT_TIME,
+    ItemWorker,
+    Poison,
+    Sweep,
+    WorkerRunner,
+    configured,
+)
 
 Clock = trio.testing.MockClock
 
@@ -42,34 +50,32 @@ class _Table:
         self.done += rows
         return len(rows)
 
-    async def by_limit(self, context: SweepContext, limit: int) -> int:
-        await trio.lowlevel.checkpoint()
-        return self._do(self.due[context.skip : context.skip + limit])
-
     async def keys(self, after: int | None, limit: int) -> list[int]:
         await trio.lowlevel.checkpoint()
         return [row for row in self.due if after is None or row > after][:limit]
 
-    async def by_keys(self, context: SweepContext, limit: int) -> int:
+    async def sweep(self, keys: Sequence[int]) -> int:
         await trio.lowlevel.checkpoint()
-        assert context.keys is not None
-        assert len(context.keys) == limit
-        return self._do([row for row in self.due if row in context.keys])
+        return self._do([row for row in self.due if row in keys])
 
     async def handle(self, row: int) -> None:
         await trio.lowlevel.checkpoint()
         self._do([row])
 
 
-def _worker(kind: str, table: _Table, batch: int = 4, **options: Any) -> Sweep | ItemWorker[int]:
-    if kind == "limit":
-        return Sweep("t", 10, 5, batch, table.by_limit, **options)
-    if kind == "keys":
-        return Sweep("t", 10, 5, batch, table.by_keys, keys=table.keys, **options)
+def _worker(kind: str, table: _Table, batch: int = 4, **options: Any) -> Sweep[int] | ItemWorker[int]:
+    if kind == "sweep":
+        return Sweep("t", 10, 5, batch, table.keys, table.sweep, **options)
     return ItemWorker("t", 10, 5, batch, table.keys, table.handle, lambda row: row, **options)
 
 
-KINDS = ["limit", "keys", "items"]
+KINDS = ["sweep", "items"]
+
+
+async def _one(after: int | None, _limit: int) -> list[int]:
+    """There is one row that is due, always."""
+    await trio.lowlevel.checkpoint()
+    return [1] if after is None else []
 
 
 @settings(max_examples=60, deadline=None)
@@ -91,19 +97,17 @@ def test_poison_stands_alone(kind: str, rows: set[int], batch: int, chosen: set[
     assert sorted(table.done) == sorted(rows - poisoned)
     assert table.widest <= batch
     assert len(reports) == len(poisoned) == runner.statistics().item_failures
-    assert kind == "limit" or {report.key for report in reports} == poisoned
+    assert {report.key for report in reports} == poisoned
 
 
-@pytest.mark.parametrize("kind", ["limit", "keys"])
-async def test_a_broken_statement_accuses_no_row(kind: str) -> None:
+async def test_a_broken_statement_accuses_no_row() -> None:
     """A statement that never succeeds is a failed iteration, not a list of poisoned rows."""
     table, reports = _Table(range(9), range(9)), list[Poison]()
 
-    async def broken(context: SweepContext, limit: int) -> int:
+    async def broken(keys: Sequence[int]) -> int:
         raise ValueError("syntax error")
 
-    keys = table.keys if kind == "keys" else None
-    runner = WorkerRunner(Sweep("t", 10, 5, 4, broken, keys=keys, on_poison=reports.append))
+    runner = WorkerRunner(Sweep("t", 10, 5, 4, table.keys, broken, on_poison=reports.append))
 
     assert await runner.run_once() == "failed"
     assert reports == []
@@ -119,7 +123,7 @@ async def test_a_boundary_that_is_down_halves_nothing(kind: str) -> None:
         raise _Away
 
     table = _Table(range(9))
-    table.by_limit = table.by_keys = table.handle = away  # type: ignore[method-assign,assignment]  # a fake of a fake
+    table.sweep = table.handle = away  # type: ignore[method-assign,assignment]  # a fake of a fake
     runner = WorkerRunner(_worker(kind, table))
 
     assert await runner.run_once() == "failed"
@@ -127,17 +131,40 @@ async def test_a_boundary_that_is_down_halves_nothing(kind: str) -> None:
     assert runner.statistics().item_failures == 0
 
 
+async def test_a_statement_that_takes_long_is_made_smaller(autojump_clock: Clock) -> None:
+    """By half each time, not below a floor, remembered by the next iteration, and larger again when it is quick."""
+    sizes: list[int] = []
+    slow = True
+
+    async def keys(after: int | None, limit: int) -> list[int]:
+        first = 0 if after is None else after + 1
+        return list(range(first, min(first + limit, 400)))
+
+    async def sweep(rows: Sequence[int]) -> int:
+        sizes.append(len(rows))
+        await trio.sleep(2 * STATEMENT_TIME if slow else STATEMENT_TIME / 8)
+        return len(rows)
+
+    runner = WorkerRunner(Sweep("t", 10, 50, 200, keys, sweep))
+    assert await runner.run_once() == "ok"
+    assert sizes == [200, 100, 50, LEAST_ROWS, LEAST_ROWS]
+    sizes.clear()
+    slow = False
+    assert await runner.run_once() == "ok"
+    assert sizes == [25, 50, 100, 25, 200]
+
+
 async def test_runs_by_the_clock_and_survives_failures(autojump_clock: Clock) -> None:
     """Iterations come by interval and jitter; one that fails is counted, backs off, and is followed by others."""
     times: list[float] = []
 
-    async def sweep(context: SweepContext, limit: int) -> int:
+    async def sweep(_keys: Sequence[int]) -> int:
         times.append(trio.current_time())
         if len(times) == 2:
             raise _Away
         return 0
 
-    runner = WorkerRunner(Sweep("t", 10, 5, 4, sweep), rng=Random(1))
+    runner = WorkerRunner(Sweep("t", 10, 5, 4, _one, sweep), rng=Random(1))
     with trio.move_on_after(100):
         await runner.run()
 
@@ -152,11 +179,11 @@ async def test_failures_in_a_row_back_off(autojump_clock: Clock) -> None:
     """A fast worker whose boundary stays away tries less and less often, up to a minute apart, wake-up or not."""
     times: list[float] = []
 
-    async def sweep(context: SweepContext, limit: int) -> int:
+    async def sweep(_keys: Sequence[int]) -> int:
         times.append(trio.current_time())
         raise _Away
 
-    runner = WorkerRunner(Sweep("t", 0.1, 5, 4, sweep))
+    runner = WorkerRunner(Sweep("t", 0.1, 5, 4, _one, sweep))
     with trio.move_on_after(3600):
         await runner.run()
 
@@ -183,7 +210,7 @@ async def test_deadline_and_going_on(autojump_clock: Clock) -> None:
     assert runner.statistics().timeouts == 4
 
 
-@pytest.mark.parametrize("kind", ["keys", "items"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_what_hangs_is_stepped_over(autojump_clock: Clock, kind: str) -> None:
     """An item that eats a whole deadline is reported, and the next iteration begins behind it."""
     table, reports = _Table(range(6)), list[Poison]()
@@ -194,22 +221,21 @@ async def test_what_hangs_is_stepped_over(autojump_clock: Clock, kind: str) -> N
             await trio.sleep_forever()
         honest([row])
 
-    async def sweep_hangs_at_0(context: SweepContext, limit: int) -> int:
-        assert context.keys is not None
-        if 0 in context.keys:
+    async def sweep_hangs_at_0(keys: Sequence[int]) -> int:
+        if 0 in keys:
             await trio.sleep_forever()
-        return honest(list(context.keys))
+        return honest(list(keys))
 
-    spec: Sweep | ItemWorker[int] = (
-        Sweep("t", 1000, 5, 2, sweep_hangs_at_0, keys=table.keys, on_poison=reports.append)
-        if kind == "keys"
+    spec: Sweep[int] | ItemWorker[int] = (
+        Sweep("t", 1000, 5, 2, table.keys, sweep_hangs_at_0, on_poison=reports.append)
+        if kind == "sweep"
         else ItemWorker("t", 1000, 5, 2, table.keys, hangs_at_0, lambda row: row, on_poison=reports.append)
     )
     runner = WorkerRunner(spec)
     assert await runner.run_once() == "timeout"
     assert await runner.run_once() == "ok"
 
-    assert table.done == ([2, 3, 4, 5] if kind == "keys" else [1, 2, 3, 4, 5])
+    assert table.done == ([2, 3, 4, 5] if kind == "sweep" else [1, 2, 3, 4, 5])
     assert len(reports) == 1
 
 
@@ -232,12 +258,12 @@ async def test_wake_pause_resume(autojump_clock: Clock) -> None:
     """A wake-up begins an iteration now, several are one, and in a pause it waits for the resume."""
     times: list[float] = []
 
-    async def sweep(context: SweepContext, limit: int) -> int:
+    async def sweep(_keys: Sequence[int]) -> int:
         times.append(trio.current_time())
         await trio.sleep(1)
         return 0
 
-    runner = WorkerRunner(Sweep("t", 1000, 5, 4, sweep), rng=Random(1))
+    runner = WorkerRunner(Sweep("t", 1000, 5, 4, _one, sweep), rng=Random(1))
     async with trio.open_nursery() as nursery:
         await nursery.start(runner.run)
         await trio.sleep(20)
@@ -278,24 +304,23 @@ async def test_without_the_lease_nothing_is_done(answer: bool | Exception) -> No
             return answer
 
     table = _Table(range(3))
-    outcome = await WorkerRunner(_worker("limit", table), lease=Lease()).run_once()
+    outcome = await WorkerRunner(_worker("sweep", table), lease=Lease()).run_once()
 
     assert outcome == ("no_lease" if answer is False else "failed")
     assert table.done == []
 
 
-async def test_class_and_context() -> None:
-    """A worker's function runs in the workers' class of limits, and knows how much time is left."""
-    seen: list[Any] = []
+async def test_class_of_limits() -> None:
+    """A worker's function runs in the workers' class of limits."""
+    seen: list[LimitClass] = []
 
-    async def sweep(context: SweepContext, limit: int) -> int:
-        seen.append((current_class.get(), context.remaining(), context.deadline_at - trio.current_time()))
+    async def sweep(_keys: Sequence[int]) -> int:
+        seen.append(current_class.get())
         return 0
 
-    await WorkerRunner(Sweep("t", 10, 5, 4, sweep)).run_once()
+    await WorkerRunner(Sweep("t", 10, 5, 4, _one, sweep)).run_once()
 
-    assert seen[0][0] is LimitClass.WORKER
-    assert seen[0][1] == pytest.approx(5, abs=1)
+    assert seen == [LimitClass.WORKER]
     assert current_class.get() is LimitClass.HANDLER
 
 
@@ -320,7 +345,7 @@ async def test_log_lines(count: int, level: str) -> None:
     """The audit's two lines are there, and more than a thousand rows are a warning."""
     table = _Table(range(count))
     with journal.capture() as entries:
-        await WorkerRunner(_worker("limit", table, 100)).run_once()
+        await WorkerRunner(_worker("sweep", table, 100)).run_once()
 
     duration, items = entries
     assert f"{duration.tag} {duration.message}".startswith("[WORKER_DURATION] worker=t duration=")
@@ -343,7 +368,7 @@ async def test_a_page_over_its_limit_is_refused() -> None:
 
 def test_an_operators_settings() -> None:
     """What is set wins, what is not stays."""
-    spec = _worker("limit", _Table([]))
+    spec = _worker("sweep", _Table([]))
 
     changed = configured(spec, WorkerSettings(interval=3.0, batch=7))
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import trio
 
-from vpnd.runtime.worker import Poison, Sweep, SweepContext, WorkerRunner
+from vpnd.runtime.worker import Poison, Sweep, WorkerRunner
+
+
+async def one(after: int | None, _limit: int) -> list[int]:
+    """One row is due."""
+    await trio.lowlevel.checkpoint()
+    return [1] if after is None else []
 
 
 async def test_sweeps_take_turns_by_the_batch(autojump_clock: object) -> None:
@@ -14,7 +22,12 @@ async def test_sweeps_take_turns_by_the_batch(autojump_clock: object) -> None:
     left = {"first": 5, "second": 5}
 
     def sweeping(name: str) -> Sweep:
-        async def sweep(_context: SweepContext, _limit: int) -> int:
+        async def keys(after: int | None, _limit: int) -> list[int]:
+            await trio.lowlevel.checkpoint()
+            first = 0 if after is None else after + 1
+            return list(range(first, first + 10)) if left[name] else []
+
+        async def sweep(_keys: Sequence[int]) -> int:
             nonlocal under_way, most
             under_way += 1
             most = max(most, under_way)
@@ -22,9 +35,9 @@ async def test_sweeps_take_turns_by_the_batch(autojump_clock: object) -> None:
             await trio.sleep(0.1)
             under_way -= 1
             left[name] -= 1
-            return 10 if left[name] else 0
+            return 10
 
-        return Sweep(name, interval=60, deadline=50, batch=10, sweep=sweep)
+        return Sweep(name, interval=60, deadline=50, batch=10, keys=keys, sweep=sweep)
 
     turn = trio.CapacityLimiter(1)
     async with trio.open_nursery() as nursery:
@@ -40,17 +53,19 @@ async def test_a_sweep_that_hangs_in_its_turn_gives_it_back(autojump_clock: obje
     """Its deadline ends the turn, and the other sweep goes on."""
     done: list[str] = []
 
-    async def hang(_context: SweepContext, _limit: int) -> int:
+    async def hang(_keys: Sequence[int]) -> int:
         await trio.sleep_forever()
         return 0
 
-    async def work(_context: SweepContext, _limit: int) -> int:
+    async def work(_keys: Sequence[int]) -> int:
         done.append("worked")
         return 0
 
     turn = trio.CapacityLimiter(1)
-    hanging = WorkerRunner(Sweep("hangs", interval=60, deadline=2, batch=10, sweep=hang), turn=turn)
-    working = WorkerRunner(Sweep("works", interval=60, deadline=50, batch=10, sweep=work), turn=turn)
+    hanging = WorkerRunner(Sweep("hangs", interval=60, deadline=2, batch=10, keys=one, sweep=hang), turn=turn)
+    working = WorkerRunner(
+        Sweep("works", interval=60, deadline=50, batch=10, keys=one, sweep=work), turn=turn
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hanging.run_once)
         await trio.sleep(0.1)
@@ -65,23 +80,22 @@ async def test_waiting_for_its_turn_costs_a_sweep_none_of_its_time(autojump_cloc
     given: list[object] = []
     poisoned: list[Poison] = []
 
-    async def slow(_context: SweepContext, _limit: int) -> int:
+    async def slow(_keys: Sequence[int]) -> int:
         await trio.sleep(30)
         return 0
 
     async def keys(after: int | None, _limit: int) -> list[int]:
         return [1, 2] if after is None else []
 
-    async def quick(context: SweepContext, _limit: int) -> int:
-        assert context.deadline_at > trio.current_time()
-        given.extend(context.keys)
+    async def quick(due: Sequence[int]) -> int:
+        given.extend(due)
         await trio.sleep(3)
-        return len(context.keys)
+        return len(due)
 
     turn = trio.CapacityLimiter(1)
-    first = WorkerRunner(Sweep("slow", interval=60, deadline=50, batch=10, sweep=slow), turn=turn)
+    first = WorkerRunner(Sweep("slow", interval=60, deadline=50, batch=10, keys=one, sweep=slow), turn=turn)
     spec = Sweep(
-        "quick", interval=60, deadline=5, batch=10, sweep=quick, keys=keys, on_poison=poisoned.append
+        "quick", interval=60, deadline=5, batch=10, keys=keys, sweep=quick, on_poison=poisoned.append
     )
     second = WorkerRunner(spec, turn=turn)
     async with trio.open_nursery() as nursery:
@@ -99,11 +113,13 @@ async def test_a_stop_ends_the_wait_for_a_turn(autojump_clock: object) -> None:
     turn = trio.CapacityLimiter(1)
     began: list[bool] = []
 
-    async def sweep(_context: SweepContext, _limit: int) -> int:
+    async def sweep(_keys: Sequence[int]) -> int:
         began.append(True)
         return 0
 
-    waiting = WorkerRunner(Sweep("waits", interval=60, deadline=5, batch=10, sweep=sweep), turn=turn)
+    waiting = WorkerRunner(
+        Sweep("waits", interval=60, deadline=5, batch=10, keys=one, sweep=sweep), turn=turn
+    )
     await turn.acquire_on_behalf_of("somebody")
     with trio.move_on_after(20) as scope:
         await waiting.run_once()

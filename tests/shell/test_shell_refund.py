@@ -6,12 +6,12 @@ import trio
 from attrs import evolve
 from money_sandbox import environment, open_town, ordered
 from money_world import balance, books_agree, only, refund
+from payments_kit import check_invoices
 from shell_kit import several, shop_environment, vpnd
 from shop_world import ShopWorld
 
 from vpnd.database.outbox_rows import OutboxItem
 from vpnd.payments.refunding import RefundsMoney, deliver_refund
-from vpnd.payments.watcher import check_invoices
 
 
 async def test_without_yes_nothing_is_done(shop: ShopWorld, database_url: str) -> None:

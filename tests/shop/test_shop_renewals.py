@@ -24,7 +24,7 @@ from shop_world import ShopWorld, hold, wait_for_lock
 from vpnd.shop.customers import set_reachable
 from vpnd.shop.ledger import Balance, InsufficientBalance
 from vpnd.shop.opening import OfferUnavailable
-from vpnd.shop.renewals import WINDOW, Due, due_renewals, renew, tell_about_renewals
+from vpnd.shop.renewals import WINDOW, Due, due_renewals, renew, tell_about_renewals, untold_renewals
 from vpnd.shop.settlement import Outcome
 from vpnd.shop.star_subscriptions import ask_to_cancel, note_state, star_subscription_of
 from vpnd.shop.subscriptions import Subscription, expire_due, set_renewal
@@ -51,6 +51,11 @@ async def renewed(shop: ShopWorld, mine: Subscription):
     assert mine.offer_id is not None
     what = Due(mine.id, mine.customer_id, mine.offer_id)
     return await shop.do(lambda tx: renew(tx, what, "RUB"))
+
+
+async def told_now(shop: ShopWorld) -> int:
+    """Tell whoever is to be told, as the worker does; how many."""
+    return await tell_about_renewals(shop.db, "RUB", await untold_renewals(shop.db, "RUB", 10))
 
 
 async def sold_off(shop: ShopWorld) -> None:
@@ -181,11 +186,11 @@ async def test_who_has_too_little_is_told_once_a_period(shop: ShopWorld) -> None
     """With what is missing; a top-up makes it due, and the next period is told again."""
     one, mine = await renewing(shop)
     await shop.fill(one, 10_000)
-    assert await tell_about_renewals(shop.db, "RUB", 10) == 0
+    assert await told_now(shop) == 0
     await shop.advance(SOON)
 
-    assert await tell_about_renewals(shop.db, "RUB", 10) == 1
-    assert await tell_about_renewals(shop.db, "RUB", 10) == 0
+    assert await told_now(shop) == 1
+    assert await told_now(shop) == 0
     (told,) = await shop.outbox("renewal:")
     assert (told["lane"], told["order_key"], told["valid_until"]) == (
         "notice",
@@ -206,7 +211,7 @@ async def test_who_has_too_little_is_told_once_a_period(shop: ShopWorld) -> None
     assert await due(shop) == [mine.id]
     await renewed(shop, mine)
     await shop.advance(timedelta(days=30))
-    assert await tell_about_renewals(shop.db, "RUB", 10) == 1
+    assert await told_now(shop) == 1
     assert len(await shop.outbox("renewal:")) == 2
 
 
@@ -218,7 +223,7 @@ async def test_an_offer_that_is_gone_is_told_as_that(shop: ShopWorld) -> None:
     await shop.advance(SOON)
 
     assert await due(shop) == []
-    assert await tell_about_renewals(shop.db, "RUB", 10) == 1
+    assert await told_now(shop) == 1
     (told,) = await shop.outbox("renewal:")
     assert told["payload"]["template"] == "renewal_unavailable"
 
@@ -228,7 +233,7 @@ async def test_who_cannot_be_reached_is_not_told(shop: ShopWorld) -> None:
     one, _ = await renewing(shop)
     await shop.do(lambda tx: set_reachable(tx, one.telegram_id, False))
     await shop.advance(SOON)
-    assert await tell_about_renewals(shop.db, "RUB", 10) == 0
+    assert await told_now(shop) == 0
 
 
 async def test_an_expired_one_is_not_renewed_by_itself(shop: ShopWorld) -> None:
@@ -268,7 +273,7 @@ async def test_what_telegram_charges_is_left_alone(shop: ShopWorld) -> None:
     assert not await shop.do(lambda tx: set_renewal(tx, mine.id, one.id, from_balance=True))
     await shop.advance(SOON)
     assert await due(shop) == []
-    assert await tell_about_renewals(shop.db, "RUB", 10) == 0
+    assert await told_now(shop) == 0
 
 
 async def test_a_customer_ends_his_own_subscription_in_stars(shop: ShopWorld) -> None:

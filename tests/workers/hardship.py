@@ -138,6 +138,21 @@ CASES = [
         ("purchases", "insert", "new.customer_id = $ID"),
     ),
     Case(
+        "renewal_notices",
+        lambda db: money.renewal_notices(db, "RUB", wake=lambda: None),
+        (
+            _subscriptions("vpnd_now() - interval '20 days'", "vpnd_now() + interval '3 hours'"),
+            """
+            update subscriptions set renews = 'balance',
+                offer_id = (select id from offers where plan_id = 'basic' and days = 30)
+            """,
+        ),
+        _outbox("renewal:"),
+        "select count(*) from subscriptions s"
+        " where not exists (select from outbox o where starts_with(o.key, 'renewal:' || s.id || ':'))",
+        _TOLD,
+    ),
+    Case(
         "trial_notices",
         lambda db: telling.trial_notices(db, time_zone="UTC", quiet_hours=OFF, wake=lambda: None),
         (

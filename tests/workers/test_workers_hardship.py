@@ -150,7 +150,7 @@ async def test_it_is_bounded_and_ends_before_the_next_is_due(shop: ShopWorld, ca
     """Each has the audited system's interval or a documented one, a batch, and a hard deadline."""
     intervals = {
         "expiry": 60, "purchase_expiry": 60, "activation": 300, "trial_notices": 300, "reminders": 300,
-        "housekeeping": 3600, "renewal": 600,
+        "housekeeping": 3600, "renewal": 600, "renewal_notices": 600,
     }  # fmt: skip
     spec = case.spec(shop.db)
 

@@ -19,7 +19,7 @@ from vpnd.payments.base import ChargePage, InvoiceState, PaymentRejected, Paymen
 from vpnd.payments.refunding import deliver_refund
 from vpnd.payments.watcher import invoice_for
 from vpnd.runtime.journal import capture
-from vpnd.runtime.worker import WorkerRunner, configured
+from vpnd.runtime.worker import Job, WorkerRunner, configured
 from vpnd.shop import ledger
 from vpnd.shop.charges import Outcome, SettlementResult
 from vpnd.shop.purchases import expire_purchases
@@ -175,7 +175,7 @@ async def test_a_top_up_renews_at_once(shop: ShopWorld) -> None:
 
 
 async def test_notices_step_over_one_that_cannot_be_written(shop: ShopWorld) -> None:
-    """The statement is halved until it stands alone, and then left alone at the head."""
+    """The statement is halved until it stands alone; the others are told."""
     due = [await renewing(shop, 0) for _ in range(5)]
     await poison(shop, "outbox", f"new.key like 'renewal:{due[1]}:%'")
     await shop.advance(SOON)
@@ -320,7 +320,7 @@ async def test_a_comparison_that_failed_is_repeated(shop: ShopWorld) -> None:
     lists.error = PaymentRejected("no", code=400, name="X")
     with capture() as lines:
         await runner.run_once()
-    assert "worker.item_failed" in [line.event for line in lines]
+    assert "worker.failed" in [line.event for line in lines]
     lists.error = None
     assert await runner.run_once() == "ok"
     assert len(lists.asked) == 3
@@ -451,7 +451,7 @@ async def test_what_no_invoice_leads_to_is_found_by_the_comparison(
 
 
 async def test_every_worker_is_bounded(shop: ShopWorld) -> None:
-    """Each has a batch, a deadline that ends an iteration before the next is due, and a name of its own."""
+    """Each has a batch unless it is one piece of work, a deadline before the next is due, and a name of its own."""
     account: Any = None
     specs = [
         money.payment_watcher(shop.db, provider(), on_commit=()),
@@ -464,7 +464,7 @@ async def test_every_worker_is_bounded(shop: ShopWorld) -> None:
         money.books_keeper(shop.db),
     ]
     for spec in specs:
-        assert 0 < spec.batch <= 1000
+        assert isinstance(spec, Job) or 0 < spec.batch <= 1000
         assert 0 < spec.deadline < spec.interval
     assert len({spec.name for spec in specs}) == len(specs)
     assert await now(shop) is not None

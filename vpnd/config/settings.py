@@ -239,7 +239,7 @@ class WorkerSettings:
 
     interval: float | None = key(seconds(0.1, 604800), "Seconds between two iterations.", None)
     deadline: float | None = key(seconds(0.1, 86400), "Seconds an iteration may take before it is cut.", None)
-    batch: int | None = key(integer(1, 10000), "Most rows in memory at once.", None)
+    batch: int | None = key(integer(1, 10000), "Most rows at once, of a worker that goes through rows.", None)
     enabled: bool = key(flag(), "Whether the worker runs at all.", True)
 
 

@@ -6,21 +6,18 @@ database is held while the provider is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from attrs import frozen
 
 from vpnd.database.database import Database
-from vpnd.database.errors import DatabaseError
 from vpnd.payments.base import InvoiceOrder, Provider
-from vpnd.payments.settle import settle_listed
+from vpnd.shop.charges import Charge
 from vpnd.shop.purchases import Invoice, Purchase, attach_invoice
-from vpnd.shop.settlement import SettlementResult
 from vpnd.shop.status import invoices_to_check, mark_invoices_expired
 
-__all__ = ["CheckReport", "check_invoices", "invoice_for"]
+__all__ = ["Asked", "ask_about_invoices", "invoice_for"]
 
 CHECK_LIMIT: Final = 100  # invoices of one call
 
@@ -29,51 +26,38 @@ SHORTEST_LIFE: Final = timedelta(minutes=5)
 
 
 @frozen
-class CheckReport:
-    """One round: `checked` were asked about, `paid` of them were paid, `expired` can no longer be."""
+class Asked:
+    """What a provider said of `checked` open invoices: `paid` are to be settled, `expired` can no longer be paid."""
 
     checked: int
-    paid: int
+    paid: tuple[Charge, ...]
     expired: int
 
 
-async def check_invoices(
-    db: Database,
-    provider: Provider,
-    limit: int = CHECK_LIMIT,
-    *,
-    on_commit: Sequence[Callable[[SettlementResult], None]] = (),
-) -> CheckReport:
-    """Ask about up to `limit` of a provider's open invoices, settle those paid and stop watching those expired.
+async def ask_about_invoices(db: Database, provider: Provider, limit: int = CHECK_LIMIT) -> Asked:
+    """Ask about up to `limit` of a provider's open invoices, the longest unchecked first, and stop watching those expired.
 
-    An invoice that fails to settle stays open and is asked about again; the others are settled all the same,
-    and the failures are raised at the end as a group. Raises PaymentError when the provider cannot be asked.
+    What is paid is the caller's to settle; until then the invoice stays open and is asked about again when its turn comes.
+    Raises PaymentError when the provider cannot be asked.
     """
     watched = await invoices_to_check(db, provider.name, limit)
     if not watched:
-        return CheckReport(0, 0, 0)
+        return Asked(0, (), 0)
     states = {
         state.external_id: state
         for state in await provider.invoice_states([one.external_id for one in watched])
     }
     over: list[str] = []
-    failures: list[DatabaseError] = []
-    paid = 0
+    paid: list[Charge] = []
     for one in watched:
         state = states.get(one.external_id)
         if state is not None and state.charge is not None:
-            failure = await settle_listed(db, state.charge, on_commit=on_commit)
-            if failure is None:
-                paid += 1
-            else:
-                failures.append(failure)
+            paid.append(state.charge)
         elif (state is not None and state.status == "expired") or (state is None and one.overdue):
             # Gone at the provider and long over: nobody can pay it any more.
             over.append(one.external_id)
     expired = await mark_invoices_expired(db, provider.name, over) if over else 0
-    if failures:
-        raise ExceptionGroup("paid invoices could not be settled", failures)
-    return CheckReport(len(watched), paid, expired)
+    return Asked(len(watched), tuple(paid), expired)
 
 
 async def invoice_for(

@@ -1,19 +1,16 @@
 """Workers: what runs by the clock, in bounded pieces, and lives on whatever happens.
 
-Two kinds. A *sweep* is a statement a batch; an *item worker* takes a page of items and does them one by one. Both are
-declared as data, and one runner gives them the rest: jitter, a lease, a deadline, pages, early wake-up, pause, log
-lines and metrics.
+Three kinds. A *sweep* is a statement a batch; an *item worker* takes a page of items and does them one by one; a *job* is
+one piece of work, which fails or succeeds as a whole. All are declared as data, and one runner gives them the rest:
+jitter, a lease, a deadline, pages, early wake-up, pause, log lines and metrics.
 
-**Poison.** A sweep's batch that fails is halved until the row that fails stands alone; it is reported and skipped for
-this iteration, and all others are done. A sweep finds its rows in one of two ways:
+**Poison.** A sweep reads pages of keys, and its statement does the rows of those keys and nothing else. A batch that fails
+is halved until the row that fails stands alone; it is reported by its key and skipped for this iteration, and all others
+are done. A statement that never succeeds within an iteration, tried without any keys at last, is not poisoned but
+broken: that is a failed iteration.
 
-* by limit: ``sweep(context, limit)`` does the first `limit` due rows in a fixed order, *after the first*
-  ``context.skip``, which are the poisoned ones: they stay due and gather at the head. It is repeated until it does
-  fewer than `limit`.
-* by keys: `Sweep.keys` reads pages of keys, and the statement does ``context.keys`` and nothing else. Then a report
-  names the key. The keys may be empty: where every row failed, the statement is tried without any.
-
-A statement that never succeeds within an iteration is not poisoned but broken: that is a failed iteration.
+**Size.** A statement holds its rows, a connection and a processor of the server for as long as it runs. One that took
+longer than it should makes the following ones smaller, and quick ones make them larger again, up to the batch.
 
 **Failure.** An exception with a true attribute ``boundary_down`` says that the database, or whatever stands behind the
 function, is away: nothing is halved, the iteration has failed, the next one comes after a back-off. Any other
@@ -25,7 +22,7 @@ got nothing done in its whole time steps over what it hung in.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from random import Random, SystemRandom
 from typing import Any, Final, NoReturn
@@ -40,10 +37,10 @@ from vpnd.runtime.limits import LimitClass, as_class
 from vpnd.runtime.worker_spec import (
     ItemWorker,
     Iteration,
+    Job,
     LeaseLike,
     Poison,
     Sweep,
-    SweepContext,
     WorkerSpec,
     WorkerStatistics,
     configured,
@@ -51,10 +48,10 @@ from vpnd.runtime.worker_spec import (
 
 __all__ = [
     "ItemWorker",
+    "Job",
     "LeaseLike",
     "Poison",
     "Sweep",
-    "SweepContext",
     "WorkerRunner",
     "WorkerSpec",
     "WorkerStatistics",
@@ -67,6 +64,10 @@ journal = get_journal("workers")
 MANY_ITEMS: Final = 1000
 # As many rows may fail before any statement has succeeded; more means that the statement is wrong.
 MAX_POISON: Final = 50
+# A sweep's statement that takes longer makes the next one half as large; one that takes a quarter of it, twice. Seconds.
+STATEMENT_TIME: Final = 0.25
+# No statement is made smaller than this by that.
+LEAST_ROWS: Final = 25
 # The first iteration comes within this time after the start, so that workers do not begin in step; seconds.
 START_SPREAD: Final = 5.0
 # Pause before an iteration that ran out of time goes on; seconds.
@@ -102,6 +103,9 @@ class WorkerRunner:
         self._turn = turn
         self._rng = rng or SystemRandom()
         self._cursor: Any = None
+        self._rows = (
+            spec.batch if isinstance(spec, Sweep) else 1
+        )  # what the next statement of a sweep does at most
         self._awake = self._woken = self._paused = self._was_paused = False
         self._changed = trio.Event()
         self._failures_in_a_row = 0
@@ -236,16 +240,16 @@ class WorkerRunner:
         spec = self.spec
         if isinstance(spec, ItemWorker):
             await self._do_items(spec, iteration)
-        elif spec.keys is None:
-            await self._sweep_by_limit(spec, iteration)
+        elif isinstance(spec, Sweep):
+            await self._sweep(spec, iteration)
         else:
-            await self._sweep_by_keys(spec, spec.keys, iteration)
+            iteration.done = iteration.fetched = await spec.work()
         self._cursor = None
 
     async def _do_items(self, spec: ItemWorker[Any], iteration: Iteration) -> None:
         while True:
-            page = await spec.page(self._cursor, spec.batch)
-            fetched = self._check_page(page, iteration)
+            page = await spec.page(None if spec.one_page else self._cursor, spec.batch)
+            fetched = self._check_page(page, spec.batch, iteration)
             for item in page:
                 key = iteration.hung_at = spec.key(item)
                 with self._alone(iteration, key):
@@ -259,23 +263,25 @@ class WorkerRunner:
                 self._cursor = key
                 await trio.lowlevel.checkpoint()
             del page  # before the next one comes: never two batches in memory
-            if fetched < spec.batch:
+            if fetched < spec.batch or spec.one_page:
                 return
 
-    async def _sweep_by_keys(
-        self, spec: Sweep, keys: Callable[[Any, int], Awaitable[Sequence[Any]]], iteration: Iteration
-    ) -> None:
+    async def _sweep(self, spec: Sweep[Any], iteration: Iteration) -> None:
         while True:
-            page = tuple(await keys(self._cursor, spec.batch))
-            fetched = self._check_page(page, iteration)
+            page = tuple(await spec.keys(self._cursor, spec.batch))
+            fetched = self._check_page(page, spec.batch, iteration)
             pieces = [page] if page else []
             while pieces:
                 piece = pieces.pop()
+                if len(piece) > self._rows:
+                    pieces.append(piece[self._rows :])
+                    piece = piece[: self._rows]
                 try:
                     async with iteration.turn(self._turn):
                         iteration.hung_at = piece[-1]
-                        context = SweepContext(spec.name, iteration.scope.deadline, keys=piece)
-                        iteration.done += await spec.sweep(context, len(piece))
+                        began = trio.current_time()
+                        iteration.done += await spec.sweep(piece)
+                        self._fit(len(piece), spec.batch, trio.current_time() - began)
                 except Exception as error:
                     if _boundary_down(error):
                         raise
@@ -295,38 +301,22 @@ class WorkerRunner:
         if iteration.unsaid:
             # Every single row has failed. With no rows at all the statement shows whether it works as such.
             try:
-                await spec.sweep(SweepContext(spec.name, iteration.scope.deadline, keys=()), 0)
+                await spec.sweep(())
             except Exception as error:
                 raise error from iteration.unsaid[-1].error
             self._succeeded(iteration)
 
-    async def _sweep_by_limit(self, spec: Sweep, iteration: Iteration) -> None:
-        limit, skip = spec.batch, 0
-        while True:
-            await trio.lowlevel.checkpoint()
-            try:
-                async with iteration.turn(self._turn):
-                    done = await spec.sweep(SweepContext(spec.name, iteration.scope.deadline, skip), limit)
-            except Exception as error:
-                if _boundary_down(error):
-                    raise
-                if limit == 1:
-                    self._poisoned(iteration, None, error)
-                    skip += 1
-                limit = max(1, limit // 2)
-                continue
-            self._succeeded(iteration)
-            observations.BATCH.note(done, self.spec.name, limit=limit)
-            iteration.done += done
-            iteration.fetched += done
-            if done < limit:
-                return
-            limit = min(spec.batch, limit * 2)
+    def _fit(self, rows: int, batch: int, took: float) -> None:
+        """Fit the size of the next statement to what one of so many rows took; seconds."""
+        if took > STATEMENT_TIME:
+            self._rows = max(min(LEAST_ROWS, batch), rows // 2)
+        elif took < STATEMENT_TIME / 4 and rows >= self._rows:
+            self._rows = min(batch, self._rows * 2)
 
-    def _check_page(self, page: Sequence[Any], iteration: Iteration) -> int:
-        observations.BATCH.note(len(page), self.spec.name, limit=self.spec.batch)
-        if len(page) > self.spec.batch:
-            raise ValueError(f"a page of {self.spec.name} has {len(page)} rows, more than {self.spec.batch}")
+    def _check_page(self, page: Sequence[Any], batch: int, iteration: Iteration) -> int:
+        observations.BATCH.note(len(page), self.spec.name, limit=batch)
+        if len(page) > batch:
+            raise ValueError(f"a page of {self.spec.name} has {len(page)} rows, more than {batch}")
         iteration.fetched += len(page)
         return len(page)
 
@@ -369,7 +359,7 @@ class WorkerRunner:
                 worker=self.spec.name,
                 key=poison.key,
             )
-            if self.spec.on_poison is not None:
+            if not isinstance(self.spec, Job) and self.spec.on_poison is not None:
                 self.spec.on_poison(poison)
 
     def _step_over(self, iteration: Iteration) -> None:

@@ -1,4 +1,4 @@
-"""What a worker is, as data: its two kinds, what its functions are told, and what it needs of a lease.
+"""What a worker is, as data: its kinds, what its functions are told, and what it needs of a lease.
 
 `vpnd.runtime.worker` runs them and explains the rules.
 """
@@ -14,6 +14,7 @@ import trio
 from vpnd.config import WorkerSettings
 
 Item = TypeVar("Item")
+Key = TypeVar("Key")
 
 
 class LeaseLike(Protocol):
@@ -26,7 +27,7 @@ class LeaseLike(Protocol):
 
 @attrs.frozen
 class Poison:
-    """A row or an item that failed alone. `key` is None where a sweep knows its rows by limit only."""
+    """A row or an item that failed alone."""
 
     worker: str
     key: Any
@@ -54,37 +55,17 @@ class WorkerStatistics:
 
 
 @attrs.frozen
-class SweepContext:
-    """What a sweep's function is told.
-
-    Attributes:
-        worker: its name.
-        deadline_at: trio's time at which the iteration is cut.
-        skip: rows at the head of the order to leave alone (`OFFSET`); always 0 for a sweep by keys.
-        keys: the keys to do; None for a sweep by limit.
-    """
-
-    worker: str
-    deadline_at: float
-    skip: int = 0
-    keys: tuple[Any, ...] | None = None
-
-    def remaining(self) -> float:
-        """Return the seconds left for this iteration, never below zero."""
-        return max(0.0, self.deadline_at - trio.current_time())
-
-
-@attrs.frozen
-class Sweep:
-    """A worker that does a batch with one statement.
+class Sweep(Generic[Key]):
+    """A worker that does many rows with one statement.
 
     Attributes:
         name: its name in logs, metrics and ``[workers.<name>]``.
         interval: seconds between iterations.
         deadline: seconds an iteration may take.
         batch: most rows a statement may do, and most keys in memory.
-        sweep: ``await sweep(context, limit)`` does up to `limit` rows and returns how many it did.
         keys: ``await keys(after, limit)`` returns the next keys in order, strictly after `after` (None: the first).
+        sweep: ``await sweep(keys)`` does the rows of these keys, as far as they are still due, and nothing else; returns how
+            many it did. With no keys it does nothing, and shows by that whether the statement works.
         jitter: share of the interval by which it is varied to both sides.
         on_poison: told of each row that fails alone.
     """
@@ -93,8 +74,8 @@ class Sweep:
     interval: float
     deadline: float
     batch: int
-    sweep: Callable[[SweepContext, int], Awaitable[int]]
-    keys: Callable[[Any, int], Awaitable[Sequence[Any]]] | None = None
+    keys: Callable[[Key | None, int], Awaitable[Sequence[Key]]]
+    sweep: Callable[[Sequence[Key]], Awaitable[int]]
     jitter: float = 0.1
     on_poison: Callable[[Poison], object] | None = None
 
@@ -108,6 +89,7 @@ class ItemWorker(Generic[Item]):
         handle: does one item. What it raises is that item's failure and nobody else's.
         key: returns an item's key, which pages are ordered by.
         item_deadline: seconds one item may take; None leaves it the iteration's.
+        one_page: an iteration is one page, always the first: its source puts last what was looked at last.
 
     The others are those of `Sweep`.
     """
@@ -122,9 +104,27 @@ class ItemWorker(Generic[Item]):
     jitter: float = 0.1
     on_poison: Callable[[Poison], object] | None = None
     item_deadline: float | None = None
+    one_page: bool = False
 
 
-WorkerSpec = Sweep | ItemWorker[Any]
+@attrs.frozen
+class Job:
+    """A worker whose iteration is one piece of work, which bounds its own steps and knows where it goes on.
+
+    Attributes:
+        work: ``await work()`` does it and returns how many things it did. What it raises fails the iteration.
+
+    The others are those of `Sweep`.
+    """
+
+    name: str
+    interval: float
+    deadline: float
+    work: Callable[[], Awaitable[int]]
+    jitter: float = 0.1
+
+
+WorkerSpec = Sweep[Any] | ItemWorker[Any] | Job
 
 
 @attrs.define
@@ -164,10 +164,7 @@ class Iteration:
 
 
 def configured(spec: WorkerSpec, settings: WorkerSettings) -> WorkerSpec:
-    """Return `spec` with what an operator set for it. Whether it is enabled is the caller's question."""
-    changes = {
-        name: value
-        for name in ("interval", "deadline", "batch")
-        if (value := getattr(settings, name)) is not None
-    }
+    """Return `spec` with what an operator set for it; a `Job` has no batch. Whether it is enabled is the caller's question."""
+    names = ("interval", "deadline") if isinstance(spec, Job) else ("interval", "deadline", "batch")
+    changes = {name: value for name in names if (value := getattr(settings, name)) is not None}
     return attrs.evolve(spec, **changes)

@@ -57,7 +57,7 @@ select s.id, s.customer_id, s.name, s.starts_at, coalesce(l.attempts, 0) as atte
 from subscriptions s
 left join late_activations l on l.subscription_id = s.id and l.starts_at = s.starts_at
 where s.status = 'active' and s.activated_at is null and s.starts_at <= vpnd_now() - $1::interval
-  and coalesce(l.next_at <= clock_timestamp(), true) and ($3::bigint is null or s.id > $3)
+  and coalesce(l.next_at <= clock_timestamp(), true) and s.id > coalesce($3::bigint, 0)
 order by s.id limit $2
 """
 

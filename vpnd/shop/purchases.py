@@ -153,9 +153,8 @@ select count(*) from closed
 _EXPIRE: Final = f"""
 with due as (
     select id from purchases
-    where status = 'pending' and expires_at <= vpnd_now() and ($2::bigint[] is null or id = any($2))
+    where id = any($1::bigint[]) and status = 'pending' and expires_at <= vpnd_now()
     order by expires_at, id
-    limit $1
     for update skip locked
 ), closed as (
     update purchases p set status = 'expired' from due where p.id = due.id and p.status = 'pending' returning p.id
@@ -230,14 +229,17 @@ async def reopen_purchase(
 
 
 async def expire_purchases(source: Source, limit: int, *, keys: Sequence[int] | None = None) -> int:
-    """Close up to `limit` purchases whose time is over, one statement; `keys` narrows it to these ids.
+    """Close up to `limit` purchases whose time is over, one statement: those of these ids, else the longest overdue.
 
     Their uses of promo codes are free again. Rows that a settlement holds are left for the next round. Safe to run
     twice at once.
     """
+    if keys is None:
+        keys = [key for _end, key in await overdue_purchases(source, limit)]
+    due = list(keys[:limit])
 
     async def body(tx: Transaction) -> int:
-        return int(await tx.fetchval(_EXPIRE, limit, None if keys is None else list(keys)))
+        return int(await tx.fetchval(_EXPIRE, due))
 
     return await in_transaction(source, "purchases.expire", body)
 
@@ -250,7 +252,7 @@ async def overdue_purchases(
         source,
         "purchases.overdue",
         "select expires_at, id from purchases where status = 'pending' and expires_at <= vpnd_now()"
-        " and ($2::timestamptz is null or (expires_at, id) > ($2, $3::bigint))"
+        " and (expires_at, id) > (coalesce($2::timestamptz, '-infinity'), coalesce($3::bigint, 0))"
         " order by expires_at, id limit $1",
         limit,
         *((None, None) if after is None else after),

@@ -40,7 +40,7 @@ STEPS: Final = ("7d", "3d", "1d", "3h", "1d", "3d", "7d")
 # Every look begins at this: an index of what is due, whatever else there is.
 _DUE: Final = """
 select remind_at, id from subscriptions where remind_at <= vpnd_now()
-  and ($2::timestamptz is null or (remind_at, id) > ($2, $3::bigint))
+  and (remind_at, id) > (coalesce($2::timestamptz, '-infinity'), coalesce($3::bigint, 0))
 order by remind_at, id limit $1
 """
 

@@ -11,6 +11,7 @@ can pay it, and a credit wakes the worker: so a top-up renews at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -26,7 +27,7 @@ from vpnd.shop.pricing import Terms
 from vpnd.shop.settlement import PurchaseClosed, settle
 from vpnd.shop.source import Source, fetch, in_transaction
 
-__all__ = ["NOT_NOW", "WINDOW", "Due", "due_renewals", "renew", "tell_about_renewals"]
+__all__ = ["NOT_NOW", "WINDOW", "Due", "due_renewals", "renew", "tell_about_renewals", "untold_renewals"]
 
 #: How long before its end a subscription is renewed.
 WINDOW: Final = timedelta(hours=6)
@@ -62,16 +63,28 @@ _PRICED: Final = f"""
 """  # noqa: S608 (only constants are pasted in)
 
 _DUE: Final = f"""
-select id, customer_id, offer_id from ({_PRICED} and ($4::bigint is null or s.id > $4)) due
+select id, customer_id, offer_id from ({_PRICED} and s.id > coalesce($4::bigint, 0)) due
 where on_sale and price is not null and balance >= price
 order by id limit $3
 """  # noqa: S608 (only a constant is pasted in)
 
-# Once a period: the key names it. Whoever was told is not looked at again.
+#: Of `due`: whose renewal cannot be, and who was not told yet. Once a period: the key names it.
+_UNTOLD: Final = """
+    c.reachable and (not due.on_sale or due.price is null or due.balance < due.price)
+    and not exists (select from outbox o where o.key = due.key)
+"""
+_KEYED: Final = f"""select p.*, 'renewal:' || p.id || ':' || extract(epoch from p.expires_at)::bigint as key
+    from ({_PRICED} and %s) p"""  # noqa: S608 (only a constant is pasted in)
+
+_TO_TELL: Final = f"""
+select due.id from ({_KEYED % "s.id > coalesce($4::bigint, 0)"}) due join customers c on c.id = due.customer_id
+where {_UNTOLD} order by due.id limit $3
+"""  # noqa: S608 (only constants are pasted in)
+
 _TELL: Final = f"""
 with told as (
     insert into outbox (kind, key, lane, order_key, payload, valid_until)
-    select $4, due.key, 'notice', 'chat:' || c.telegram_id,
+    select $3, due.key, 'notice', 'chat:' || c.telegram_id,
            jsonb_build_object(
                'chat_id', c.telegram_id, 'language', c.language,
                'template', case when due.on_sale and due.price is not null then 'renewal_short' else 'renewal_unavailable' end,
@@ -80,16 +93,14 @@ with told as (
                    'price', due.price, 'missing', due.price - due.balance,
                    'expires_at', to_char(due.expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))),
            due.expires_at
-    from (select p.*, 'renewal:' || p.id || ':' || extract(epoch from p.expires_at)::bigint as key from ({_PRICED}) p) due
-    join customers c on c.id = due.customer_id
-    where c.reachable and (not due.on_sale or due.price is null or due.balance < due.price)
-      and not exists (select from outbox o where o.key = due.key)
-    order by due.id limit $3 offset $5
+    from ({_KEYED % "s.id = any($4::bigint[])"}) due join customers c on c.id = due.customer_id
+    where {_UNTOLD}
+    order by due.id
     on conflict (key) do nothing
     returning id
 )
 select count(*) from told
-"""  # noqa: S608 (only a constant is pasted in)
+"""  # noqa: S608 (only constants are pasted in)
 
 
 async def due_renewals(
@@ -138,15 +149,24 @@ async def renew(
 NOT_NOW: Final = (OfferUnavailable, InsufficientBalance, PurchaseClosed)
 
 
-async def tell_about_renewals(
-    source: Source, shop_currency: str, limit: int, *, skip: int = 0, window: timedelta = WINDOW
-) -> int:
-    """Tell customers whose renewal is due and cannot be paid, or whose offer is gone; each once a period. How many.
+async def untold_renewals(
+    source: Source, shop_currency: str, limit: int, *, after: int | None = None, window: timedelta = WINDOW
+) -> list[int]:
+    """Ids of subscriptions whose renewal is due and cannot be, and whose customers were not told, beyond `after`."""
+    rows = await fetch(source, "renewals.untold", _TO_TELL, shop_currency, window, limit, after)
+    return [row["id"] for row in rows]
 
-    `skip` leaves so many at the head alone: those that could not be told.
+
+async def tell_about_renewals(
+    source: Source, shop_currency: str, subscription_ids: Sequence[int], *, window: timedelta = WINDOW
+) -> int:
+    """Tell the customers of these that their renewal cannot be paid, or that the offer is gone; how many were told.
+
+    Each is told once a period, and whose renewal can be paid by now is not. Safe to run twice at once.
     """
 
     async def body(tx: Transaction) -> int:
-        return int(await tx.fetchval(_TELL, shop_currency, window, limit, notices.MESSAGE, skip))
+        wanted = list(subscription_ids)
+        return int(await tx.fetchval(_TELL, shop_currency, window, notices.MESSAGE, wanted))
 
     return await in_transaction(source, "renewals.tell", body)

@@ -163,10 +163,8 @@ STARS_GRACE: Final = "case when renews = 'stars' then interval '1 hour' else int
 _EXPIRE: Final = f"""
 with due as (
     select id from subscriptions
-    where status = 'active' and expires_at <= vpnd_now() and expires_at + {STARS_GRACE} <= vpnd_now()
-      and ($2::bigint[] is null or id = any($2))
+    where id = any($1::bigint[]) and status = 'active' and expires_at + {STARS_GRACE} <= vpnd_now()
     order by expires_at, id
-    limit $1
     for update skip locked
 ), ended as (
     update subscriptions s set status = 'expired', version = s.version + 1
@@ -180,14 +178,14 @@ with due as (
     returning subscription_id
 ), told as (
     insert into outbox (kind, key, lane, order_key, payload, valid_until)
-    select $3, 'expired:' || e.id || ':' || e.version, 'notice', 'chat:' || c.telegram_id,
+    select $2, 'expired:' || e.id || ':' || e.version, 'notice', 'chat:' || c.telegram_id,
            jsonb_build_object(
                'chat_id', c.telegram_id, 'language', c.language,
                'template', case when e.trial then 'trial_ended' else 'expired' end,
                'args', jsonb_build_object(
                    'subscription_id', e.id, 'plan_id', e.plan_id,
                    'expires_at', to_char(e.expires_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'))),
-           vpnd_now() + $4::interval
+           vpnd_now() + $3::interval
     from ended e join customers c on c.id = e.customer_id
     where c.reachable and (not e.trial or {NEVER_BOUGHT} and e.id in (select subscription_id from claimed))
     on conflict (key) do nothing
@@ -276,12 +274,14 @@ async def expire_due(source: Source, limit: int, *, keys: Sequence[int] | None =
     """Switch off up to `limit` subscriptions whose time is over, log it and tell it; returns how many.
 
     One statement: status, version, access log and notices stand or fall together. Rows that a renewal holds
-    are left for the next round. `keys` narrows it to these subscription ids. Safe to run twice at once.
+    are left for the next round. With `keys` those of these ids, else the longest overdue. Safe to run twice at once.
     """
+    if keys is None:
+        keys = [key for _end, key in await due_subscriptions(source, limit)]
+    due = list(keys[:limit])
 
     async def body(tx: Transaction) -> int:
-        narrowed = None if keys is None else list(keys)
-        return int(await tx.fetchval(_EXPIRE, limit, narrowed, notices.MESSAGE, notices.EXPIRED_VALID_FOR))
+        return int(await tx.fetchval(_EXPIRE, due, notices.MESSAGE, notices.EXPIRED_VALID_FOR))
 
     return await in_transaction(source, "subscriptions.expire", body)
 
@@ -295,7 +295,7 @@ async def due_subscriptions(
         "subscriptions.due",
         "select expires_at, id from subscriptions where status = 'active' and expires_at <= vpnd_now()"  # noqa: S608
         f" and expires_at + {STARS_GRACE} <= vpnd_now()"
-        " and ($2::timestamptz is null or (expires_at, id) > ($2, $3::bigint))"
+        " and (expires_at, id) > (coalesce($2::timestamptz, '-infinity'), coalesce($3::bigint, 0))"
         " order by expires_at, id limit $1",
         limit,
         *((None, None) if after is None else after),

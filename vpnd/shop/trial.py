@@ -229,7 +229,7 @@ async def due_trial_notices(
         source,
         "trial.due",
         "select notice_at, customer_id from trials where notice_at <= vpnd_now()"
-        " and ($2::timestamptz is null or (notice_at, customer_id) > ($2, $3::bigint))"
+        " and (notice_at, customer_id) > (coalesce($2::timestamptz, '-infinity'), coalesce($3::bigint, 0))"
         " order by notice_at, customer_id limit $1",
         limit,
         *((None, None) if after is None else after),

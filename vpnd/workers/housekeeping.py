@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Final
 
 from vpnd.database.database import Database
-from vpnd.runtime.worker import Sweep, SweepContext
+from vpnd.runtime.worker import Sweep
 from vpnd.shop.housekeeping import CHORES, Place
 
 __all__ = ["housekeeping"]
@@ -22,7 +22,7 @@ Key = tuple[int, Place]
 _BATCH: Final = 1000
 
 
-def housekeeping(db: Database) -> Sweep:
+def housekeeping(db: Database) -> Sweep[Key]:
     """Clear passed log rows, old inbox and outbox rows and the other chores of `vpnd.shop.housekeeping`."""
 
     async def keys(after: Key | None, limit: int) -> Sequence[Key]:
@@ -35,10 +35,10 @@ def housekeeping(db: Database) -> Sweep:
                 number, place = number + 1, None
         return found
 
-    async def sweep(context: SweepContext, _limit: int) -> int:
+    async def sweep(due: Sequence[Key]) -> int:
         cleared = 0
-        for number, rows in groupby(context.keys or (), key=lambda key: key[0]):
+        for number, rows in groupby(due, key=lambda key: key[0]):
             cleared += await CHORES[number].clear(db, [place for _, place in rows])
         return cleared
 
-    return Sweep("housekeeping", interval=3600, deadline=600, batch=_BATCH, sweep=sweep, keys=keys)
+    return Sweep("housekeeping", interval=3600, deadline=600, batch=_BATCH, keys=keys, sweep=sweep)

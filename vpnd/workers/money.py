@@ -17,15 +17,17 @@ from vpnd.database.database import Database
 from vpnd.database.scope import Transaction
 from vpnd.payments.base import Provider
 from vpnd.payments.reconcile import reconcile
+from vpnd.payments.settle import settle_charge
 from vpnd.payments.stars_account import StarsAccount
 from vpnd.payments.stars_sweep import sweep_stars
-from vpnd.payments.watcher import CHECK_LIMIT, check_invoices
+from vpnd.payments.watcher import CHECK_LIMIT, ask_about_invoices
 from vpnd.runtime import metrics
 from vpnd.runtime.journal import get_journal
-from vpnd.runtime.worker import ItemWorker, Sweep, SweepContext
+from vpnd.runtime.worker import ItemWorker, Job, Sweep
 from vpnd.shop import books, notices
+from vpnd.shop.charges import Charge
 from vpnd.shop.provider_lists import last_reconciled
-from vpnd.shop.renewals import NOT_NOW, Due, due_renewals, renew, tell_about_renewals
+from vpnd.shop.renewals import NOT_NOW, Due, due_renewals, renew, tell_about_renewals, untold_renewals
 from vpnd.shop.settlement import SettlementResult
 
 journal = get_journal("workers")
@@ -43,64 +45,52 @@ BALANCES_AT_ONCE: Final = 20_000
 _BALANCE_PAGE: Final = 1000
 
 
-def _once(
-    name: str, *, interval: float, deadline: float, batch: int, work: Callable[[int], object]
-) -> ItemWorker[int]:
-    """A worker whose iteration is one piece of work: what fails is somebody's answer and not a row."""
-
-    async def page(after: int | None, limit: int) -> Sequence[int]:
-        return [limit] if after is None else []
-
-    return ItemWorker(
-        name,
-        interval=interval,
-        deadline=deadline,
-        batch=batch,
-        page=page,
-        handle=work,  # type: ignore[arg-type]  # an async function; its result is nobody's
-        key=lambda how_many: how_many,
-    )
-
-
-def payment_watcher(db: Database, provider: Provider, *, on_commit: OnCommit) -> ItemWorker[int]:
+def payment_watcher(db: Database, provider: Provider, *, on_commit: OnCommit) -> ItemWorker[Charge]:
     """Ask a provider about open invoices, the longest unchecked first, as many at once as it can be asked.
 
-    One round is one item, the number of invoices to ask about: asking in halves would only ask more.
+    A page is what is paid of those, and each is settled by itself. Whatever was asked about last comes last.
     """
     by_one_call = provider.name == "cryptopay"
 
-    async def work(how_many: int) -> None:
-        await check_invoices(db, provider, how_many, on_commit=on_commit)
+    async def page(_after: str | None, limit: int) -> Sequence[Charge]:
+        return (await ask_about_invoices(db, provider, limit)).paid
 
-    return _once(
+    async def handle(charge: Charge) -> None:
+        await settle_charge(db, charge, on_commit=on_commit)
+
+    return ItemWorker(
         "payment_watcher" if by_one_call else f"{provider.name}_watcher",
         interval=30,
         deadline=25,
         # Where each invoice is a call of its own, a round has to fit its deadline.
         batch=CHECK_LIMIT if by_one_call else 20,
-        work=work,
+        page=page,
+        handle=handle,
+        key=lambda charge: charge.charge_id,
+        one_page=True,
     )
 
 
-def stars_sweep(db: Database, account: StarsAccount, *, on_commit: OnCommit) -> ItemWorker[int]:
+def stars_sweep(db: Database, account: StarsAccount, *, on_commit: OnCommit) -> Job:
     """Read the statement of Stars from where it was left: what came while we were away is settled."""
 
-    async def work(_limit: int) -> None:
-        await sweep_stars(db, account, on_commit=on_commit)
+    async def work() -> int:
+        return (await sweep_stars(db, account, on_commit=on_commit)).read
 
-    return _once("stars_sweep", interval=3600, deadline=600, batch=1, work=work)
+    return Job("stars_sweep", interval=3600, deadline=600, work=work)
 
 
-def reconciliation(db: Database, provider: Provider, *, on_commit: OnCommit) -> ItemWorker[int]:
+def reconciliation(db: Database, provider: Provider, *, on_commit: OnCommit) -> Job:
     """Compare a provider's lists of three days with the books, once a day, and mend what can be mended."""
 
-    async def work(_limit: int) -> None:
+    async def work() -> int:
         last = await last_reconciled(db, provider.name)
         now = datetime.now(UTC)
-        if last is None or now - last >= RECONCILED_ENOUGH:
-            await reconcile(db, provider, since=now - RECONCILED, on_commit=on_commit)
+        if last is not None and now - last < RECONCILED_ENOUGH:
+            return 0
+        return (await reconcile(db, provider, since=now - RECONCILED, on_commit=on_commit)).charges
 
-    return _once(f"reconciliation_{provider.name}", interval=86_400, deadline=1800, batch=1, work=work)
+    return Job(f"reconciliation_{provider.name}", interval=86_400, deadline=1800, work=work)
 
 
 def renewal(db: Database, currency: str, *, on_commit: OnCommit) -> ItemWorker[Due]:
@@ -143,28 +133,31 @@ def renewal(db: Database, currency: str, *, on_commit: OnCommit) -> ItemWorker[D
     )
 
 
-def renewal_notices(db: Database, currency: str, *, wake: Callable[[], None]) -> Sweep:
+def renewal_notices(db: Database, currency: str, *, wake: Callable[[], None]) -> Sweep[int]:
     """Tell whoever has too little for his renewal, once a period."""
 
-    async def sweep(context: SweepContext, limit: int) -> int:
-        told = await tell_about_renewals(db, currency, limit, skip=context.skip)
+    async def keys(after: int | None, limit: int) -> Sequence[int]:
+        return await untold_renewals(db, currency, limit, after=after)
+
+    async def sweep(due: Sequence[int]) -> int:
+        told = await tell_about_renewals(db, currency, due)
         if told:
             wake()
         return told
 
-    return Sweep("renewal_notices", interval=600, deadline=60, batch=200, sweep=sweep)
+    return Sweep("renewal_notices", interval=600, deadline=60, batch=200, keys=keys, sweep=sweep)
 
 
-def books_keeper(db: Database) -> ItemWorker[int]:
+def books_keeper(db: Database) -> Job:
     """Bring the sums forward, see that every currency is at zero, and verify cached balances, some at a time."""
     keeper = _Keeper(db)
 
-    async def work(_limit: int) -> None:
+    async def work() -> int:
         await keeper.bring_forward()
         await keeper.see_zero()
-        await keeper.verify_balances()
+        return await keeper.verify_balances()
 
-    return _once("books", interval=600, deadline=300, batch=1, work=work)
+    return Job("books", interval=600, deadline=300, work=work)
 
 
 class _Keeper:
@@ -197,8 +190,9 @@ class _Keeper:
             if total:
                 await self._alarm("imbalance", currency, total)
 
-    async def verify_balances(self) -> None:
-        """Hold cached balances against the ledger; all of them in turn."""
+    async def verify_balances(self) -> int:
+        """Hold cached balances against the ledger, all of them in turn; returns how many now."""
+        verified = 0
         for _ in range(0, BALANCES_AT_ONCE, _BALANCE_PAGE):
             page = await books.cached_accounts(self._db, self._next_account, _BALANCE_PAGE)
             for drift in await books.balance_drift(self._db, page) if page else ():
@@ -208,11 +202,13 @@ class _Keeper:
                     drift.ref.currency,
                     drift.cached - drift.booked,
                 )
+            verified += len(page)
             if len(page) < _BALANCE_PAGE:
                 metrics.balance_drift_accounts.set(self._wrong)
                 self._next_account = self._wrong = 0
-                return
+                break
             self._next_account = page[-1]
+        return verified
 
     async def _alarm(self, what: str, currency: str, amount: int) -> None:
         """Say it in the journal each time, and to the admins once a day."""

@@ -12,7 +12,7 @@ from typing import Final
 from vpnd.database.database import Database
 from vpnd.database.scope import Transaction
 from vpnd.runtime.journal import get_journal
-from vpnd.runtime.worker import ItemWorker, Sweep, SweepContext
+from vpnd.runtime.worker import ItemWorker, Sweep
 from vpnd.shop.activations import AwaitingActivation, Tried, awaiting_activation, try_again
 from vpnd.shop.purchases import expire_purchases, overdue_purchases
 from vpnd.shop.subscriptions import due_subscriptions, expire_due
@@ -26,7 +26,7 @@ ACTIVATION_DUE: Final = timedelta(seconds=60)
 Key = tuple[datetime, int]
 
 
-def expiry(db: Database, *, wake: Sequence[Callable[[], None]]) -> Sweep:
+def expiry(db: Database, *, wake: Sequence[Callable[[], None]]) -> Sweep[Key]:
     """Switch off subscriptions whose time is over: the database decides, nodes and messages follow.
 
     A renewal in between wins: the statement judges each row again under its lock.
@@ -35,26 +35,26 @@ def expiry(db: Database, *, wake: Sequence[Callable[[], None]]) -> Sweep:
     async def keys(after: Key | None, limit: int) -> Sequence[Key]:
         return await due_subscriptions(db, limit, after)
 
-    async def sweep(context: SweepContext, limit: int) -> int:
-        done = await expire_due(db, limit, keys=[key for _end, key in context.keys or ()])
+    async def sweep(due: Sequence[Key]) -> int:
+        done = await expire_due(db, len(due), keys=[key for _end, key in due])
         if done:
             for wake_up in wake:
                 wake_up()
         return done
 
-    return Sweep("expiry", interval=60, deadline=50, batch=500, sweep=sweep, keys=keys)
+    return Sweep("expiry", interval=60, deadline=50, batch=500, keys=keys, sweep=sweep)
 
 
-def purchase_expiry(db: Database) -> Sweep:
+def purchase_expiry(db: Database) -> Sweep[Key]:
     """Close purchases whose price is no longer promised. A late payment is honoured all the same."""
 
     async def keys(after: Key | None, limit: int) -> Sequence[Key]:
         return await overdue_purchases(db, limit, after)
 
-    async def sweep(context: SweepContext, limit: int) -> int:
-        return await expire_purchases(db, limit, keys=[key for _end, key in context.keys or ()])
+    async def sweep(due: Sequence[Key]) -> int:
+        return await expire_purchases(db, len(due), keys=[key for _end, key in due])
 
-    return Sweep("purchase_expiry", interval=60, deadline=50, batch=500, sweep=sweep, keys=keys)
+    return Sweep("purchase_expiry", interval=60, deadline=50, batch=500, keys=keys, sweep=sweep)
 
 
 def activation(

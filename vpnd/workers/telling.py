@@ -12,7 +12,7 @@ from typing import Final
 
 from vpnd.config import QuietHours
 from vpnd.database.database import Database
-from vpnd.runtime.worker import Sweep, SweepContext
+from vpnd.runtime.worker import Sweep
 from vpnd.shop.reminders import due_reminders, tell_reminders
 from vpnd.shop.trial import due_trial_notices, tell_trial_notices
 
@@ -26,7 +26,7 @@ _BATCH: Final = 500
 
 def trial_notices(
     db: Database, *, time_zone: str, quiet_hours: QuietHours, wake: Callable[[], None]
-) -> Sweep:
+) -> Sweep[Key]:
     """Tell who is trying what is due of his trial; `wake` is for what sends it."""
 
     async def tell(ids: Sequence[int]) -> tuple[int, int]:
@@ -40,7 +40,7 @@ def trial_notices(
 
 def reminders(
     db: Database, currency: str, *, time_zone: str, quiet_hours: QuietHours, wake: Callable[[], None]
-) -> Sweep:
+) -> Sweep[Key]:
     """Remind of what is about to end and of what has ended; `wake` is for what sends it."""
 
     async def tell(ids: Sequence[int]) -> tuple[int, int]:
@@ -57,11 +57,11 @@ def _telling(
     keys: Callable[[Key | None, int], Awaitable[Sequence[Key]]],
     tell: Callable[[Sequence[int]], Awaitable[tuple[int, int]]],
     wake: Callable[[], None],
-) -> Sweep:
-    async def sweep(context: SweepContext, _limit: int) -> int:
-        done, told = await tell([key for _moment, key in context.keys or ()])
+) -> Sweep[Key]:
+    async def sweep(due: Sequence[Key]) -> int:
+        done, told = await tell([key for _moment, key in due])
         if told:
             wake()
         return done
 
-    return Sweep(name, interval=_INTERVAL, deadline=_DEADLINE, batch=_BATCH, sweep=sweep, keys=keys)
+    return Sweep(name, interval=_INTERVAL, deadline=_DEADLINE, batch=_BATCH, keys=keys, sweep=sweep)
