@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -126,6 +127,41 @@ async def test_every_failure_has_one_name_of_ours(answer: Answer, expected: type
         assert caught.value.new_chat_id == -100123
     if isinstance(caught.value, TelegramUnavailable):
         assert caught.value.maybe_sent is (answer is None or answer[1] == b"<html>a proxy")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        fault(403, "Forbidden: bot was blocked by the user"),
+        fault(400, "Bad Request: query is too old"),
+        fault(400, "Bad Request: group upgraded", migrate_to_chat_id=-100123),
+        fault(502, "Bad Gateway"),
+        (200, b"<html>a proxy"),
+        None,
+    ],
+)
+async def test_a_refused_call_leaves_nothing_to_the_collector(answer: Answer) -> None:
+    """Errors do not hold the frames they came by: a refused call gives its request and answer back at once."""
+
+    async def say(_: dict[str, str]) -> Answer:
+        return answer
+
+    async with fake_telegram() as fake, bot_of(fake) as bot:
+        fake.script["sendMessage"] = say
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for number in range(10):
+                with suppress(TelegramError):
+                    await bot.send_message(number, "x")
+            gc.collect()
+            left = [one for one in gc.garbage if isinstance(one, Exception)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert left == []
 
 
 def test_translate_leaves_our_own_faults_alone() -> None:

@@ -251,19 +251,7 @@ class Database:
         except trio.Cancelled:
             raise
         except Exception as error:
-            failure = (
-                error
-                if isinstance(error, DatabaseError)
-                else translate(error, site.name, read_only=not writes)
-            )
-            if writes and failure.boundary_down and failure.sqlstate == "25006":
-                self._bridge.expire_idle()  # they lead to the same standby
-                seat.terminate()
-            elif writes and reading.since and (is_connection_lost(error) or error is failure):
-                failure = CommitUnknown(
-                    "the connection was lost, the statement may have been carried out", site=site.name
-                )
-            raise failure from None
+            raise self._told(error, reading, writes=writes) from None
         finally:
             if not in_order and seat.usable:
                 await self._mend(seat)
@@ -272,6 +260,20 @@ class Database:
             if reading.since:
                 site.held(reading.since)
         raise DatabaseTimeout(f"not read within {deadline:g}s", site=site.name)
+
+    def _told(self, error: Exception, reading: _Reading, *, writes: bool) -> DatabaseError:
+        """What the caller is told of a failure. In a frame of its own: an error must not hold the frames it left by."""
+        site = reading.site.name
+        ours = isinstance(error, DatabaseError)
+        failure = error if isinstance(error, DatabaseError) else translate(error, site, read_only=not writes)
+        if writes and failure.boundary_down and failure.sqlstate == "25006":
+            self._bridge.expire_idle()  # they lead to the same standby
+            reading.seat.terminate()
+        elif writes and reading.since and (ours or is_connection_lost(error)):
+            return CommitUnknown(
+                "the connection was lost, the statement may have been carried out", site=site
+            )
+        return failure
 
     async def _mend(self, seat: Seat) -> None:
         """Wait, bounded, until the server took notice of a cancellation; a connection that fails in this is
@@ -372,25 +374,25 @@ class _Reading:
         self.begin: str | None = None
         self.since = 0.0
         self._once = once
-        self._bridge, self._seat, self._site = bridge, seat, site
+        self._bridge, self.seat, self.site = bridge, seat, site
         self._sql, self._args, self._wait_since = sql, args, wait_since
 
     async def run(self) -> list[Row]:
-        await self._bridge.take(self._seat)
+        await self._bridge.take(self.seat)
         self.since = time.perf_counter()
-        self._site.waited(self.since - self._wait_since)
-        self._site.seated(*self._bridge.occupied)
+        self.site.waited(self.since - self._wait_since)
+        self.site.seated(*self._bridge.occupied)
         try:
             return await self._ask()
         except Exception as error:
             if self._once or not is_connection_lost(error):
                 raise
-            self._bridge.drop(self._seat)
-            await self._bridge.take(self._seat, fresh=True)
+            self._bridge.drop(self.seat)
+            await self._bridge.take(self.seat, fresh=True)
             return await self._ask()
 
     async def _ask(self) -> list[Row]:
-        connection = self._seat.connection
+        connection = self.seat.connection
         if self.begin is None:
             rows: list[Row] = await connection.fetch(self._sql, *self._args)
             return rows

@@ -149,13 +149,17 @@ class Transaction:
         except (DatabaseError, trio.Cancelled):
             raise
         except Exception as error:
-            failure = translate(error, self.site, read_only=self._read_only)
-            if failure.boundary_down and failure.sqlstate == "25006":
-                self._bridge.expire_idle()  # they lead to the same standby
-                self._seat.terminate()
-            raise failure from None
+            raise self._told(error) from None
         finally:
             self._busy = False
+
+    def _told(self, error: Exception) -> DatabaseError:
+        """What the caller is told of a failure. In a frame of its own: an error must not hold the frames it left by."""
+        failure = translate(error, self.site, read_only=self._read_only)
+        if failure.boundary_down and failure.sqlstate == "25006":
+            self._bridge.expire_idle()  # they lead to the same standby
+            self._seat.terminate()
+        return failure
 
     async def _first(
         self, work: Callable[..., Coroutine[Any, Any, Any]], sql: str, args: Sequence[object]

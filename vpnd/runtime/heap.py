@@ -16,7 +16,8 @@ __all__ = ["settle_heap"]
 
 #: Allocations between two young collections, and how many of those make an older one. An update makes a few thousand objects and
 #: hardly any cycle: Python's own rhythm (700 to 2000) looks at them several times an update, which is a tenth of its cost.
-THRESHOLDS: Final = (50_000, 20, 20)
+#: A full collection comes about once a minute under load: what waits for it is memory that nobody gets back.
+THRESHOLDS: Final = (50_000, 10, 10)
 
 
 def settle_heap() -> None:

@@ -105,4 +105,7 @@ class TrioBot(ExtBot[Any]):
         try:
             return await super()._do_post(endpoint, data, **timeouts)
         except ptb.TelegramError as error:
+            # PTB's frame keeps the error in a variable, and the error its frames: requests and answers that only a full
+            # collection would find, minutes later.
+            error.__traceback__ = None
             raise translate(error, endpoint) from None
