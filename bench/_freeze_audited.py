@@ -160,7 +160,8 @@ class Bot:
             worst.update(cpu=0.0, wall=0.0)
             counts.update(dict.fromkeys(counts, 0))
         elif text == "/bench report":
-            print(json.dumps({"worst": worst, "waits": waits, "counts": counts}), flush=True)
+            p99 = sorted(waits)[int(len(waits) * 0.99)] if waits else 0.0
+            print(json.dumps({"worst": worst, "acquire_p99": p99, "counts": counts}), flush=True)
 
     # ------------------------------------------------------------------ workers
 
