@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import trio
+import trio.testing
 
+from vpnd.runtime.courtesy import Turns
 from vpnd.runtime.worker import Poison, Sweep, WorkerRunner
 
 
@@ -39,14 +41,14 @@ async def test_sweeps_take_turns_by_the_batch(autojump_clock: object) -> None:
 
         return Sweep(name, interval=60, deadline=50, batch=10, keys=keys, sweep=sweep)
 
-    turn = trio.CapacityLimiter(1)
+    turn = Turns()
     async with trio.open_nursery() as nursery:
         for name in left:
             nursery.start_soon(WorkerRunner(sweeping(name), turn=turn).run_once)
 
     assert most == 1
     assert sorted(order[:4]) == ["first", "first", "second", "second"]
-    assert turn.borrowed_tokens == 0
+    assert not turn.taken
 
 
 async def test_a_sweep_that_hangs_in_its_turn_gives_it_back(autojump_clock: object) -> None:
@@ -61,7 +63,7 @@ async def test_a_sweep_that_hangs_in_its_turn_gives_it_back(autojump_clock: obje
         done.append("worked")
         return 0
 
-    turn = trio.CapacityLimiter(1)
+    turn = Turns()
     hanging = WorkerRunner(Sweep("hangs", interval=60, deadline=2, batch=10, keys=one, sweep=hang), turn=turn)
     working = WorkerRunner(
         Sweep("works", interval=60, deadline=50, batch=10, keys=one, sweep=work), turn=turn
@@ -92,7 +94,7 @@ async def test_waiting_for_its_turn_costs_a_sweep_none_of_its_time(autojump_cloc
         await trio.sleep(3)
         return len(due)
 
-    turn = trio.CapacityLimiter(1)
+    turn = Turns()
     first = WorkerRunner(Sweep("slow", interval=60, deadline=50, batch=10, keys=one, sweep=slow), turn=turn)
     spec = Sweep(
         "quick", interval=60, deadline=5, batch=10, keys=keys, sweep=quick, on_poison=poisoned.append
@@ -110,7 +112,7 @@ async def test_waiting_for_its_turn_costs_a_sweep_none_of_its_time(autojump_cloc
 
 async def test_a_stop_ends_the_wait_for_a_turn(autojump_clock: object) -> None:
     """Cancellation is not held up by a turn that does not come."""
-    turn = trio.CapacityLimiter(1)
+    turn = Turns()
     began: list[bool] = []
 
     async def sweep(_keys: Sequence[int]) -> int:
@@ -120,10 +122,19 @@ async def test_a_stop_ends_the_wait_for_a_turn(autojump_clock: object) -> None:
     waiting = WorkerRunner(
         Sweep("waits", interval=60, deadline=5, batch=10, keys=one, sweep=sweep), turn=turn
     )
-    await turn.acquire_on_behalf_of("somebody")
-    with trio.move_on_after(20) as scope:
-        await waiting.run_once()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_keep, turn)
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(20) as scope:
+            await waiting.run_once()
 
-    assert scope.cancelled_caught
-    assert not began
-    assert turn.borrowed_tokens == 1
+        assert scope.cancelled_caught
+        assert not began
+        nursery.cancel_scope.cancel()
+    assert not turn.taken
+
+
+async def _keep(turn: Turns) -> None:
+    """Take the turn and keep it."""
+    async with turn.turn():
+        await trio.sleep_forever()

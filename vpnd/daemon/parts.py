@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import trio
 from attrs import asdict, define, field
 from starlette.applications import Starlette
 
@@ -224,10 +223,9 @@ class Parts:
     def _hire(self) -> None:
         """Build the workers and the broadcasts' runner, and the switches that pause them."""
         wakes = Wakes(nodes=self.numberer.wake, messages=self.relay.wake, settled=self.settled)
-        turn = trio.CapacityLimiter(1)
         specs = worker_roster(self.settings, self.db, self.desk, self.clients, wakes)
         self.workers = {
-            spec.name: WorkerRunner(spec, lease=self._lease(f"worker {spec.name}"), turn=turn)
+            spec.name: WorkerRunner(spec, lease=self._lease(f"worker {spec.name}"), turn=self.db.turns)
             for spec in specs
         }
         self.broadcasts = BroadcastRunner(

@@ -51,6 +51,8 @@ async def open_connection(settings: DatabaseSettings, application: str) -> Any:
             "statement_timeout": str(STATEMENT_TIMEOUT_MS),
             "lock_timeout": str(LOCK_TIMEOUT_MS),
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+            # A statement of ours is short, or takes turns: it must not have both of a small server's processors.
+            "max_parallel_workers_per_gather": "0",
             # UTC, so that an interval of days never meets a change of clocks on a server set to local time.
             "timezone": "UTC",
         }

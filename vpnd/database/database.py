@@ -51,6 +51,7 @@ from vpnd.database.scope import SESSION_DEADLINE, Transaction, begin_statement
 from vpnd.database.sites import Site, count_error, site_named
 from vpnd.runtime import metrics
 from vpnd.runtime.backoff import jittered_backoff
+from vpnd.runtime.courtesy import Turns
 from vpnd.runtime.held import open_mark, refuse_if_held
 from vpnd.runtime.limits import LimitClass, Limits, LimitWaitTimeout
 
@@ -76,6 +77,8 @@ class Database:
         self._pgbouncer = settings.pgbouncer
         self._acquire_timeout = settings.acquire_timeout
         self._rng = Random()  # noqa: S311 (spreads repetitions, guards nothing)
+        #: Whoever runs statements that read or write much, one after the other, runs each in a turn, outside of any scope.
+        self.turns: Final = Turns(limits)
 
     @asynccontextmanager
     async def transaction(

@@ -122,6 +122,7 @@ class _Resource:
     def __init__(self, name: str, total: int) -> None:
         _check_total(name, total)
         self.name = name
+        self.served = 0
         self.total = trio.CapacityLimiter(total)
         self.classes = {cls: trio.CapacityLimiter(_share(cls, total)) for cls in LimitClass}
         self.waits = {cls: metrics.limit_wait_seconds.labels(name, cls.value) for cls in LimitClass}
@@ -173,6 +174,7 @@ class LimitScope:
         if not self._take_at_once():
             await self._wait_for_place()
         self._resource.waits[self._cls].observe(self.waited)
+        self._resource.served += self._cls is LimitClass.HANDLER
         return self
 
     async def __aexit__(
@@ -254,6 +256,11 @@ class Limits:
             self._database.resize(database_total)
         if http_total is not None:
             self._http.resize(http_total)
+
+    @property
+    def served(self) -> int:
+        """How many database places handlers have had since the start."""
+        return self._database.served
 
     def statistics(self) -> LimitsStatistics:
         """Return what is in use and who waits, now."""

@@ -31,6 +31,7 @@ import trio
 
 from vpnd.runtime import metrics, observations
 from vpnd.runtime.backoff import jittered_backoff
+from vpnd.runtime.courtesy import Turns
 from vpnd.runtime.groups import plainest
 from vpnd.runtime.journal import get_journal
 from vpnd.runtime.limits import LimitClass, as_class
@@ -85,8 +86,7 @@ class WorkerRunner:
     Args:
         spec: the worker.
         lease: an iteration only happens while this is held.
-        turn: shared by the sweeps of a process, which take turns by it, a batch each: the statements of several at once would
-            keep the server's processors from the short ones that a customer waits for.
+        turn: shared by the sweeps of a process and whatever else is heavy, which take turns by it, a statement each.
         rng: source of the jitter.
     """
 
@@ -95,7 +95,7 @@ class WorkerRunner:
         spec: WorkerSpec,
         *,
         lease: LeaseLike | None = None,
-        turn: trio.CapacityLimiter | None = None,
+        turn: Turns | None = None,
         rng: Random | None = None,
     ) -> None:
         self.spec: Final = spec

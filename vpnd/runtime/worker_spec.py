@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from vpnd.config import WorkerSettings
+from vpnd.runtime.courtesy import Turns
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
@@ -144,8 +145,8 @@ class Iteration:
     unsaid: list[Poison] = attrs.Factory(list)
 
     @asynccontextmanager
-    async def turn(self, turn: trio.CapacityLimiter | None) -> AsyncIterator[None]:
-        """Hold the turn, if there is one. The iteration's clock stands while it is waited for."""
+    async def turn(self, turn: Turns | None) -> AsyncIterator[None]:
+        """Hold the turn, if there are turns. The iteration's clock stands while it is waited for."""
         if turn is None:
             yield
             return

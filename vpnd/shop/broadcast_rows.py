@@ -37,7 +37,7 @@ __all__ = [
 Outcome = Literal["sent", "unreachable", "failed", "waiting"]
 
 #: Customers that one page of filling looks at: tens of milliseconds, whatever the segment.
-FILL_PAGE: Final = 5000
+FILL_PAGE: Final = 1000
 #: Rows at the head of a broadcast among which a former life's claims are looked for.
 _HEAD: Final = 10_000
 #: Broadcasts that run at once; they are served one after the other.

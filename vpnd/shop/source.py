@@ -7,14 +7,15 @@ hop for a read, and a transaction of their own (repeated on a serialization fail
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from vpnd.database import Row
 from vpnd.database.database import Database
 from vpnd.database.scope import Transaction
 
-__all__ = ["Source", "as_json", "fetch", "fetchrow", "from_json", "in_transaction"]
+__all__ = ["Source", "as_json", "fetch", "fetchrow", "from_json", "in_transaction", "turn_of"]
 
 Source = Database | Transaction
 T = TypeVar("T")
@@ -32,6 +33,16 @@ async def fetchrow(source: Source, name: str, sql: str, *args: object, deadline:
     if isinstance(source, Transaction):
         return await source.fetchrow(sql, *args)
     return await source.fetchrow(name, sql, *args, deadline=deadline)
+
+
+@asynccontextmanager
+async def turn_of(source: Source) -> AsyncIterator[None]:
+    """A turn for a statement that reads or writes much, where it runs on its own; whoever stands in a scope waits for nobody."""
+    if isinstance(source, Transaction):
+        yield
+        return
+    async with source.turns.turn():
+        yield
 
 
 async def in_transaction(

@@ -330,6 +330,11 @@ class BroadcastRunner:
             await broadcast_rows.record(self._db, batch)
             del self._outcomes[: len(batch)]
 
+    async def _fill_page(self, broadcast_id: int) -> bool:
+        """Write a page of recipients down in a turn; whether there may be more."""
+        async with self._db.turns.turn():
+            return await broadcast_rows.fill(self._db, broadcast_id)
+
     async def _fill_forever(self) -> NoReturn:
         """Write recipients down, a page of customers at a time, beside the sending."""
         failures = 0
@@ -337,9 +342,8 @@ class BroadcastRunner:
             await self._fill.wait(math.inf)
             for broadcast_id in [one.id for one in self._active.values() if not one.filled]:
                 try:
-                    while broadcast_id in self._active and await broadcast_rows.fill(self._db, broadcast_id):
+                    while broadcast_id in self._active and await self._fill_page(broadcast_id):
                         self._look()
-                        await trio.lowlevel.checkpoint()
                     failures = 0
                 except DatabaseError as error:
                     failures += 1
