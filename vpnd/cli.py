@@ -86,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_switches(commands)
 
     check = commands.add_parser(
-        "check-config", help="tell every fault of the configuration; exit 2 if there is one"
+        "check-config",
+        help="tell every fault of the configuration (exit 2) and of your own texts (exit 1)",
     )
     _add_config(check, DAEMON_CONFIG)
     check.add_argument("--node", action="store_true", help="judge it as a node's configuration")
@@ -374,6 +375,14 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
         terms_of(settings)
         topups_of(settings)
+        from vpnd.bot.texts_folder import load_texts
+
+        _, faults = load_texts(settings.shop.languages, settings.shop.texts_dir)
+        for fault in faults:
+            print(f"  {fault}", file=sys.stderr)
+        if faults:
+            print("The configuration is valid; the texts above are not used.", file=sys.stderr)
+            return FAILED
     print("The configuration is complete and valid.")
     return 0
 

@@ -6,13 +6,12 @@ that was deleted) a new one is sent, so a press always has a visible answer.
 
 from __future__ import annotations
 
-from html import unescape
-from re import compile as pattern
 from typing import Any, Final
 
 from telegram import InputFile, LinkPreviewOptions, Message
 from telegram.constants import ParseMode
 
+from vpnd.bot.markup import visible_length
 from vpnd.bot.qr import QrDrawer
 from vpnd.bot.screens.screen import MAX_CAPTION, Screen
 from vpnd.runtime.journal import get_journal
@@ -21,13 +20,7 @@ from vpnd.telegram.sender import Lane, Sender
 
 log = get_journal("bot")
 
-_TAG: Final = pattern(r"<[^>]*>")
 _NO_PREVIEW: Final = LinkPreviewOptions(is_disabled=True)
-
-
-def visible_length(html: str) -> int:
-    """How long Telegram finds a text after reading its HTML, in UTF-16 units: never less than it counts."""
-    return len(unescape(_TAG.sub("", html)).encode("utf-16-le")) // 2
 
 
 async def send(sender: Sender, lane: Lane, chat_id: int, screen: Screen, qr: QrDrawer | None) -> None:

@@ -20,7 +20,7 @@ from vpnd.bot.dependencies import BotDependencies, customer_loader
 from vpnd.bot.handlers import register, tell_failure
 from vpnd.bot.notices import deliver_admin_alert, deliver_message
 from vpnd.bot.repair import refuse_pre_checkout, tell_repair
-from vpnd.bot.texts import Texts
+from vpnd.bot.texts import CurrentTexts
 from vpnd.config import Settings
 from vpnd.database.database import Database
 from vpnd.database.errors import DatabaseError, DatabaseUnavailable
@@ -68,7 +68,7 @@ class Parts:
     limits: Limits
     db: Database
     http: HttpClient
-    texts: Texts
+    wording: CurrentTexts
     schema: Preparation = field(init=False)
     telegram: TelegramService = field(init=False)
     bot: BotDependencies = field(init=False)
@@ -157,7 +157,7 @@ class Parts:
         self.bot = BotDependencies(
             db=self.db,
             sender=sender,
-            texts=self.texts,
+            texts=self.wording,
             customers=customer_loader(self.db),
             providers=self.desk.providers,
             terms=self.desk.terms,
@@ -260,7 +260,7 @@ class Parts:
 
     def _public_app(self) -> Starlette:
         def expired(page: SubscriptionPage) -> str:
-            return expired_entry(self.texts, page.language)
+            return expired_entry(self.wording.texts, page.language)
 
         return public_app(
             self.settings,
