@@ -19,6 +19,7 @@ from vpnd.bot.connect import expired_entry
 from vpnd.bot.dependencies import BotDependencies, customer_loader
 from vpnd.bot.handlers import register, tell_failure
 from vpnd.bot.notices import deliver_admin_alert, deliver_message
+from vpnd.bot.patience import tell_too_fast
 from vpnd.bot.repair import refuse_pre_checkout, tell_repair
 from vpnd.bot.texts import CurrentTexts
 from vpnd.config import Settings
@@ -180,6 +181,7 @@ class Parts:
             on_failure=partial(tell_failure, self.bot),
             repair_notice=partial(tell_repair, self.bot),
             refuse_pre_checkout=partial(refuse_pre_checkout, self.bot),
+            too_fast=partial(tell_too_fast, self.bot),
         )
 
     def settled(self, result: SettlementResult) -> None:

@@ -964,6 +964,11 @@ repair =
 
     The bot is back in a few minutes. Your VPN keeps working, and no payment gets lost.
 alert-repair = We are being repaired and back in a few minutes. Your VPN keeps working.
+too-fast =
+    <b>One moment, please</b>
+
+    That is more at once than I can answer. Wait a few seconds and go on: your subscription and your payments are safe.
+alert-too-fast = One moment, please: that is quicker than I can answer.
 
 ## Commands
 
