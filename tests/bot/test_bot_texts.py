@@ -12,10 +12,9 @@ import pytest
 import vpnd.bot
 from vpnd.bot.counters import text_fallbacks_total
 from vpnd.bot.handlers import COMMANDS
-from vpnd.bot.markup import Markup
+from vpnd.bot.markup import Markup, visible_length
 from vpnd.bot.screens.help import PLATFORMS
 from vpnd.bot.screens.trouble import WORDS
-from vpnd.bot.show import visible_length
 from vpnd.bot.speech import Speech
 from vpnd.bot.texts import Texts, check_locales, keys
 from vpnd.shop.money import Money

@@ -97,3 +97,16 @@ def html_faults(text: str) -> list[str]:
 def visible_length(html: str) -> int:
     """How long Telegram finds a text after reading its HTML, in UTF-16 units: never less than it counts."""
     return len(unescape(_TAG.sub("", html)).encode("utf-16-le")) // 2
+
+
+def fits(html: str, most: int) -> bool:
+    """Whether a text is at most `most` UTF-16 units long when Telegram has read its HTML."""
+    # Nearly every text is so short that nothing has to be counted.
+    return 2 * len(html) <= most or visible_length(html) <= most
+
+
+def fitting(html: str, most: int) -> str:
+    """The beginning of a text that is too long, without its HTML, which could not be cut without breaking it."""
+    # A cut through the middle of a letter of two units leaves a half, which is dropped.
+    units = unescape(_TAG.sub("", html)).encode("utf-16-le")[: 2 * (most - 1)]
+    return escape(units.decode("utf-16-le", errors="ignore").rstrip() + "…")
