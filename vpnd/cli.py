@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_money(commands)
     _add_looking(commands)
     _add_switches(commands)
+    _add_maintenance(commands)
 
     check = commands.add_parser(
         "check-config",
@@ -205,6 +206,22 @@ def _add_switches(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     choice.add_argument("text", nargs="?")
     choice.add_argument("--off", action="store_true", help="show none")
     banner.set_defaults(command=_banner)
+
+
+def _add_maintenance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    work = commands.add_parser("maintenance", help="tell everybody who has access that a node is worked on")
+    _add_config(work, DAEMON_CONFIG)
+    work.add_argument("node", metavar="NODE")
+    work.add_argument(
+        "--from",
+        dest="start",
+        required=True,
+        metavar="TIME",
+        help='like "2026-12-01 02:00", in [shop] time_zone',
+    )
+    work.add_argument("--for", dest="length", required=True, metavar="LENGTH", help="30m, 2h, 1d")
+    work.add_argument("--yes", action="store_true", help="do it; without it, only say what there is")
+    work.set_defaults(command=_maintenance)
 
 
 def _within(low: int, high: int) -> Callable[[str], int]:
@@ -366,6 +383,15 @@ def _banner(arguments: argparse.Namespace) -> int:
     from vpnd.shell.switches import banner
 
     return banner(settings, text=None if arguments.off else arguments.text)
+
+
+def _maintenance(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "daemon")
+    from vpnd.shell.maintenance import maintenance
+
+    return maintenance(
+        settings, node=arguments.node, start=arguments.start, length=arguments.length, yes=arguments.yes
+    )
 
 
 def _check_config(arguments: argparse.Namespace) -> int:

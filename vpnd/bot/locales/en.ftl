@@ -679,6 +679,18 @@ reminder-over =
        *[other] {""}
     }
 
+## Maintenance of a node
+
+maintenance =
+    🔧 <b>Maintenance is planned</b>
+
+    The server <b>{ $node }</b> is worked on from <b>{ $start }</b> until <b>{ $end }</b>. The connection through it can break off meanwhile; afterwards it works again by itself.{ $others ->
+        [yes] {" "}Your app has other servers: choose one of them for that time.
+       *[no] {""}
+    }
+
+    You don’t have to do anything, and your link stays the same.
+
 ## Trial
 
 trial =
