@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from screen_samples import screens
 
 from vpnd.bot.direction import FIRST_STRONG_ISOLATE as FSI
 from vpnd.bot.direction import POP_ISOLATE as PDI
 from vpnd.bot.direction import RIGHT_TO_LEFT_MARK as RLM
 from vpnd.bot.direction import is_right_to_left
 from vpnd.bot.markup import code, html_faults
-from vpnd.bot.texts import Texts
-from vpnd.sandbox.telegram_entities import parse_html
+from vpnd.bot.speech import Speech
+from vpnd.bot.texts import Texts, read_locale
+from vpnd.sandbox.telegram_entities import parse_html, utf16_length
 from vpnd.shop.money import Money
 
 ARABIC = """
@@ -149,3 +151,22 @@ def test_prices_and_numbers_stay_whole(texts: Texts) -> None:
     said = texts.money("ar", Money(149050, "RUB"))
 
     assert f"{FSI}1,490.50{PDI} روبل" in said
+
+
+@pytest.mark.parametrize("language", ["ar", "he"])
+def test_every_screen_survives_the_marks(language: str) -> None:
+    """A whole language from the right: marks break no HTML, and get into nothing that is copied or opened."""
+    speech = Speech(Texts.load(("en",), brought={language: read_locale("en")}), language)
+
+    for name, screen in screens(speech).items():
+        assert html_faults(screen.text) == [], name
+        text, entities = parse_html(screen.text)
+        assert 0 < utf16_length(text) <= (1024 if screen.qr else 4096), name
+        for entity in entities:
+            if entity["type"] in ("code", "pre"):
+                start, end = 2 * entity["offset"], 2 * (entity["offset"] + entity["length"])
+                copied = text.encode("utf-16-le")[start:end].decode("utf-16-le")
+                assert not {FSI, PDI, RLM} & set(copied), (name, copied)
+            assert not {FSI, PDI, RLM} & set(entity.get("url", "")), name
+        for button in (button for row in screen.rows for button in row):
+            assert not {FSI, PDI, RLM} & set((button.url or "") + (button.copy or "")), (name, button)
