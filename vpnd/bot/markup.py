@@ -11,6 +11,12 @@ from re import compile as pattern
 from typing import Final
 
 _TAG: Final = pattern(r"<[^>]*>")
+# Telegram's own reader is stricter than a browser's: no comments, no `<b/>`, and a value without quotes is letters, digits,
+# points and hyphens only.
+_AS_TELEGRAM_READS: Final = pattern(
+    r"""</[A-Za-z][A-Za-z-]*\s*>|<[A-Za-z][A-Za-z-]*(?:\s+[A-Za-z-]+\s*=\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9.-]+(?=[\s>])))*\s*>"""
+)
+_QUOTED: Final = pattern(r"""=\s*(?:"[^"]*"|'[^']*')""")
 
 ALLOWED_TAGS = frozenset(
     {
@@ -91,7 +97,16 @@ def html_faults(text: str) -> list[str]:
     checker = _Checker()
     checker.feed(text)
     checker.close()
+    rest = _AS_TELEGRAM_READS.sub("", text)
+    if "<" in rest:
+        seen = rest[rest.index("<") :][:20]
+        checker.faults.append(f'{seen!r} is no tag that Telegram reads: write it like <a href="address">')
     return [*checker.faults, *(f"<{tag}> is never closed" for tag in checker.open)]
+
+
+def has_value_in_tag(text: str, value: str) -> bool:
+    """Whether `value` stands within a tag and not between quotes there, where another value could break the tag."""
+    return any(value in _QUOTED.sub("=", tag) for tag in _TAG.findall(text))
 
 
 def visible_length(html: str) -> int:

@@ -20,7 +20,7 @@ from fluent.syntax import FluentParser, ast
 
 from vpnd.bot.counters import text_fallbacks_total
 from vpnd.bot.direction import is_right_to_left, written_from_the_right
-from vpnd.bot.markup import Markup, escape, html_faults, visible_length
+from vpnd.bot.markup import Markup, escape, has_value_in_tag, html_faults, visible_length
 from vpnd.runtime.journal import get_journal
 from vpnd.shop.money import EXPONENTS, Money
 
@@ -40,6 +40,7 @@ PLAIN_LIMITS: Final = {
 }
 _MAX_TEXT: Final = 4096
 _TOLD_LIMIT: Final = 500
+_VALUE: Final = "\ue000"  # a letter of nobody's, which stands for a value while a text is judged
 
 
 def read_locale(language: str) -> str:
@@ -207,22 +208,22 @@ def as_current(texts: Texts | CurrentTexts) -> CurrentTexts:
 # ---------------------------------------------------------------------------------------------- the check of the files
 
 
-def expand(element: Any) -> Iterator[str]:
-    """Every text a pattern can become, each placeholder shown as `x`: one for each way through its choices."""
+def expand(element: Any, value: str = "x") -> Iterator[str]:
+    """Every text a pattern can become, each placeholder shown as `value`: one for each way through its choices."""
     if isinstance(element, ast.Pattern):
-        for parts in product(*(list(expand(part)) for part in element.elements)):
+        for parts in product(*(list(expand(part, value)) for part in element.elements)):
             yield "".join(parts)
     elif isinstance(element, ast.TextElement):
         yield element.value
     elif isinstance(element, ast.Placeable):
-        yield from expand(element.expression)
+        yield from expand(element.expression, value)
     elif isinstance(element, ast.SelectExpression):
         for variant in element.variants:
-            yield from expand(variant.value)
+            yield from expand(variant.value, value)
     elif isinstance(element, ast.StringLiteral):
         yield str(element.parse()["value"])
     else:
-        yield "x"
+        yield value
 
 
 def variables(node: Any) -> set[str]:
@@ -253,11 +254,13 @@ def faults_of(key: str, pattern: Any, most: int = _MAX_TEXT) -> Iterator[str]:
     `most` is how long it may be where it is HTML, as Telegram counts: in UTF-16 units, and not in letters.
     """
     limit = _limit_of(key)
-    for text in expand(pattern):
+    for text in expand(pattern, "x" if limit is not None else _VALUE):
         if limit is None:
             yield from html_faults(text)
             if visible_length(text) > most:
                 yield f"is longer than {most} characters"
+            if has_value_in_tag(text, _VALUE):
+                yield "has a value inside of a tag: put it between double quotes there"
         else:
             if "<" in text or "&lt;" in text or "&amp;" in text:
                 yield "is plain text, but contains HTML"
