@@ -23,6 +23,7 @@ from attrs import define
 from database_kit import database_settings
 from telegram import BotCommandScopeAllPrivateChats
 
+from vpnd.bot.texts import read_locale
 from vpnd.config import (
     CryptoPaySettings,
     HttpSettings,
@@ -403,6 +404,41 @@ async def test_a_reload_reads_the_texts(
         "home-new",
         "<b> is never closed",
     )
+
+
+async def test_a_language_comes_and_goes_with_a_reload(
+    database_url: str, tmp_path: Path, notify_socket: socket.socket
+) -> None:
+    """A whole language is spoken and has a menu from the reload on, and neither after the one that finds it gone."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    settings = settings_of(database_url, tmp_path, shop=ShopSettings(texts_dir=folder))
+
+    async with running(settings, notify_socket) as life:
+        bot = life.daemon.bot
+
+        async def menus() -> list[int]:
+            scope = BotCommandScopeAllPrivateChats()
+            return [
+                len(
+                    await bot.sender.call(Lane.NOTICE, "get_my_commands", scope=scope, language_code=language)
+                )
+                for language in ("en", "de")
+            ]
+
+        async def there_are(german: bool) -> bool:
+            english, other = await menus()
+            return english > 0 and (other == english if german else other == 0)
+
+        await until(lambda: there_are(False))
+        (folder / "de.ftl").write_text(read_locale("en"), "utf-8")
+        await life.reload_now.send(None)
+        await until(lambda: there_are(True))
+        assert bot.texts.languages == ("en", "ru", "de")
+        (folder / "de.ftl").unlink()
+        await life.reload_now.send(None)
+        await until(lambda: there_are(False))
+        assert bot.texts.languages == ("en", "ru")
 
 
 async def test_a_webhook_under_way_is_answered_before_the_end(

@@ -110,6 +110,15 @@ async def set_commands(deps: BotDependencies) -> None:
         )
 
 
+async def drop_commands(deps: BotDependencies, language: str) -> None:
+    """Take away the menu of a language that is not spoken any more: Telegram then shows the one for all.
+
+    Raises `vpnd.telegram.errors.TelegramError`; doing it again does no harm.
+    """
+    scope = BotCommandScopeAllPrivateChats()
+    await deps.sender.call(Lane.NOTICE, "delete_my_commands", scope=scope, language_code=language)
+
+
 async def tell_failure(deps: BotDependencies, update: StoredUpdate, error: Exception) -> None:
     """Tell the customer kindly that his update failed, or that we are being repaired. Needs no database.
 

@@ -21,7 +21,7 @@ from vpnd.bot.handlers import register, tell_failure
 from vpnd.bot.notices import deliver_admin_alert, deliver_message
 from vpnd.bot.patience import tell_too_fast
 from vpnd.bot.repair import refuse_pre_checkout, tell_repair
-from vpnd.bot.texts import CurrentTexts
+from vpnd.bot.texts import CurrentTexts, Texts
 from vpnd.config import Settings
 from vpnd.database.database import Database
 from vpnd.database.errors import DatabaseError, DatabaseUnavailable
@@ -184,6 +184,11 @@ class Parts:
             too_fast=partial(tell_too_fast, self.bot),
         )
 
+    @property
+    def texts(self) -> Texts:
+        """The texts in force; a reload exchanges them."""
+        return self.wording.texts
+
     def settled(self, result: SettlementResult) -> None:
         """A payment was committed: number the log, tell the nodes, send the receipt, renew what waited for it, all now."""
         self.changed()
@@ -262,7 +267,7 @@ class Parts:
 
     def _public_app(self) -> Starlette:
         def expired(page: SubscriptionPage) -> str:
-            return expired_entry(self.wording.texts, page.language)
+            return expired_entry(self.texts, page.language)
 
         return public_app(
             self.settings,
