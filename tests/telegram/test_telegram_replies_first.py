@@ -34,9 +34,17 @@ async def test_replies_leave_before_notices_and_broadcasts() -> None:
                 # A wait of more than half a minute would be refused; here it is cut by the end of the test.
                 await service.sender.call(lane, "send_message", chat_id=1000 + number, text=lane.label)
 
+            def asked() -> int:
+                lanes = service.sender.statistics()
+                return lanes.granted + lanes.waiting["notice"]
+
+            for number in range(WAITING):
+                nursery.start_soon(tell, Lane.NOTICE, WAITING + number)
+            # A broadcast that came before all of them would find a token at hand.
+            while asked() < WAITING:
+                await trio.lowlevel.checkpoint()
             for number in range(WAITING):
                 nursery.start_soon(tell, Lane.BROADCAST, number)
-                nursery.start_soon(tell, Lane.NOTICE, WAITING + number)
             await fake.until(lambda: len(fake.sent()) >= 30)
             assert service.sender.statistics().waiting["broadcast"] == WAITING
             before = len(fake.sent())
