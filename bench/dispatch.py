@@ -165,6 +165,7 @@ metrics_listen = "127.0.0.1:{free_port()}"
 [limits]
 telegram_per_second = 0
 telegram_per_chat = 0
+user_burst = 0
 
 [log]
 format = "json"

@@ -115,6 +115,22 @@ def test_every_fault_of_a_configuration_is_told_at_once(
     assert "hidden-word" not in said.err
 
 
+def test_faults_of_texts_are_told_and_end_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The configuration is right and a text is not: file, key and remedy, and 1; mended, it is 0."""
+    (tmp_path / "words").mkdir()
+    given = written(tmp_path, COMPLETE + '[shop]\ntexts_dir = "words"\n')
+    (tmp_path / "words" / "en.ftl").write_text("help = <b>Help\nhome-new = Hi!\n")
+
+    assert cli.main(["check-config", "--config", given]) == 1
+    said = capsys.readouterr()
+    assert "en.ftl: help: <b> is never closed" in said.err
+    assert "home-new" not in said.err
+    assert said.out == ""
+
+    (tmp_path / "words" / "en.ftl").write_text("help = <b>Help</b>\n")
+    assert cli.main(["check-config", "--config", given]) == 0
+
+
 @pytest.mark.parametrize("command", [["run"], ["migrate"], ["node", "run"], ["check-config"]])
 def test_a_missing_configuration_ends_every_command_with_2(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

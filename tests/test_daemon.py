@@ -21,7 +21,9 @@ import pytest
 import trio
 from attrs import define
 from database_kit import database_settings
+from telegram import BotCommandScopeAllPrivateChats
 
+from vpnd.bot.texts import read_locale
 from vpnd.config import (
     CryptoPaySettings,
     HttpSettings,
@@ -45,6 +47,7 @@ from vpnd.sandbox.client_core import free_port
 from vpnd.sandbox.servers import open_sandbox
 from vpnd.shop.plans import offers_on_sale
 from vpnd.shop.settlement import Outcome, SettlementResult
+from vpnd.telegram.sender import Lane
 
 PLANS = """
 [[plans]]
@@ -201,7 +204,7 @@ async def test_what_brings_work_in_starts_last_and_stops_first(database_url: str
         "watchdog",
         "status",
     ]
-    assert {spec.name for spec in specs if spec.may_finish} == {"schema", "commands", "web"}
+    assert {spec.name for spec in specs if spec.may_finish} == {"schema", "web"}
     assert not any(spec.essential for spec in specs)
 
 
@@ -358,6 +361,84 @@ async def test_a_reload_applies_the_plans(
 
     assert [line.event for line in lines if line.level == "error"] == ["plans.unusable"]
     assert said.count("RELOADING=1") == 2
+
+
+async def test_a_reload_reads_the_texts(
+    database_url: str, tmp_path: Path, notify_socket: socket.socket
+) -> None:
+    """New words are said from then on and the menu is set again; a fault is told and costs its own text only."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "en.ftl").write_text("help = One.\ncommand-buy = Buy it\n")
+    settings = settings_of(database_url, tmp_path, shop=ShopSettings(texts_dir=folder))
+    said: list[str] = []
+
+    async with running(settings, notify_socket) as life:
+        bot = life.daemon.bot
+
+        async def told_ready(times: int) -> bool:
+            said.extend(life.heard())
+            return said.count("READY=1") >= times
+
+        async def menu_says(words: str) -> bool:
+            commands = await bot.sender.call(
+                Lane.NOTICE, "get_my_commands", scope=BotCommandScopeAllPrivateChats(), language_code="en"
+            )
+            return any(command.description == words for command in commands)
+
+        await until(lambda: told_ready(1))
+        await until(lambda: menu_says("Buy it"))
+        assert bot.texts.format("en", "help") == "One."
+        (folder / "en.ftl").write_text("help = Two.\nhome-new = <b>Hi\ncommand-buy = Get it\n")
+        with capture() as lines:
+            await life.reload_now.send(None)
+            await until(lambda: told_ready(2))
+        assert bot.texts.format("en", "help") == "Two."
+        assert "Hello, Jo" in bot.texts.format("en", "home-new", name="Jo")
+        await until(lambda: menu_says("Get it"))
+        assert not life.ended.is_set()
+
+    (refused,) = [line.fields for line in lines if line.event == "texts.refused"]
+    assert (refused["file"], refused["key"], refused["remedy"]) == (
+        "en.ftl",
+        "home-new",
+        "<b> is never closed",
+    )
+
+
+async def test_a_language_comes_and_goes_with_a_reload(
+    database_url: str, tmp_path: Path, notify_socket: socket.socket
+) -> None:
+    """A whole language is spoken and has a menu from the reload on, and neither after the one that finds it gone."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    settings = settings_of(database_url, tmp_path, shop=ShopSettings(texts_dir=folder))
+
+    async with running(settings, notify_socket) as life:
+        bot = life.daemon.bot
+
+        async def menus() -> list[int]:
+            scope = BotCommandScopeAllPrivateChats()
+            return [
+                len(
+                    await bot.sender.call(Lane.NOTICE, "get_my_commands", scope=scope, language_code=language)
+                )
+                for language in ("en", "de")
+            ]
+
+        async def there_are(german: bool) -> bool:
+            english, other = await menus()
+            return english > 0 and (other == english if german else other == 0)
+
+        await until(lambda: there_are(False))
+        (folder / "de.ftl").write_text(read_locale("en"), "utf-8")
+        await life.reload_now.send(None)
+        await until(lambda: there_are(True))
+        assert bot.texts.languages == ("en", "ru", "de")
+        (folder / "de.ftl").unlink()
+        await life.reload_now.send(None)
+        await until(lambda: there_are(False))
+        assert bot.texts.languages == ("en", "ru")
 
 
 async def test_a_webhook_under_way_is_answered_before_the_end(

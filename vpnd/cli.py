@@ -84,9 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_money(commands)
     _add_looking(commands)
     _add_switches(commands)
+    _add_maintenance(commands)
 
     check = commands.add_parser(
-        "check-config", help="tell every fault of the configuration; exit 2 if there is one"
+        "check-config",
+        help="tell every fault of the configuration (exit 2) and of your own texts (exit 1)",
     )
     _add_config(check, DAEMON_CONFIG)
     check.add_argument("--node", action="store_true", help="judge it as a node's configuration")
@@ -204,6 +206,22 @@ def _add_switches(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     choice.add_argument("text", nargs="?")
     choice.add_argument("--off", action="store_true", help="show none")
     banner.set_defaults(command=_banner)
+
+
+def _add_maintenance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    work = commands.add_parser("maintenance", help="tell everybody who has access that a node is worked on")
+    _add_config(work, DAEMON_CONFIG)
+    work.add_argument("node", metavar="NODE")
+    work.add_argument(
+        "--from",
+        dest="start",
+        required=True,
+        metavar="TIME",
+        help='like "2026-12-01 02:00", in [shop] time_zone',
+    )
+    work.add_argument("--for", dest="length", required=True, metavar="LENGTH", help="30m, 2h, 1d")
+    work.add_argument("--yes", action="store_true", help="do it; without it, only say what there is")
+    work.set_defaults(command=_maintenance)
 
 
 def _within(low: int, high: int) -> Callable[[str], int]:
@@ -367,6 +385,15 @@ def _banner(arguments: argparse.Namespace) -> int:
     return banner(settings, text=None if arguments.off else arguments.text)
 
 
+def _maintenance(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, "daemon")
+    from vpnd.shell.maintenance import maintenance
+
+    return maintenance(
+        settings, node=arguments.node, start=arguments.start, length=arguments.length, yes=arguments.yes
+    )
+
+
 def _check_config(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments, "agent" if arguments.node else "daemon")
     if not arguments.node:
@@ -374,6 +401,14 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
         terms_of(settings)
         topups_of(settings)
+        from vpnd.bot.texts_folder import load_texts
+
+        _, faults = load_texts(settings.shop.languages, settings.shop.texts_dir)
+        for fault in faults:
+            print(f"  {fault}", file=sys.stderr)
+        if faults:
+            print("The configuration is valid; the texts above are not used.", file=sys.stderr)
+            return FAILED
     print("The configuration is complete and valid.")
     return 0
 

@@ -23,6 +23,7 @@ from vpnd.bot.screens import (
     notifications,
     paid,
     payment,
+    planned,
     plans,
     promo,
     refund,
@@ -55,7 +56,7 @@ from vpnd.shop.pricing import Method, Terms
 from vpnd.shop.promos import Entered, PromoCode, Reason
 from vpnd.shop.purchases import Invoice, Purchase
 from vpnd.shop.referrals import ReferralStanding
-from vpnd.shop.refund_requests import Why
+from vpnd.shop.refund_plan import Why
 from vpnd.shop.refunds import RefundableCharge
 from vpnd.shop.subscriptions import Granted, Subscription
 from vpnd.shop.switches import Banner, Snapshot, Switch
@@ -194,6 +195,7 @@ ARGS: dict[str, dict[str, Any]] = {
         "cleared": [raised_alarm(alarm, "x" * 500) for alarm in ALARMS],
     },
 }  # fmt: skip
+PLANNED = {"node": "n" * 32, "starts_at": NOW.isoformat(), "ends_at": NOW.isoformat(), "others": True}
 FOR_ADMINS = (
     "held_charge", "refund_refused", "books_wrong", "reconciliation", "node_stopped", "activation_late",
 )  # fmt: skip
@@ -441,6 +443,10 @@ def screens(speech: Speech) -> dict[str, Screen]:
         "switches none": switches.overview(speech, Snapshot()),
         **{f"pause {name}": switches.confirm(speech, name) for name in NAMES[:3]},
         "not on sale": trouble.not_on_sale(speech),
+        "maintenance": planned.maintenance(speech, PLANNED, (timedelta(hours=-9.5), timedelta(hours=12))),
+        "maintenance of the only one": planned.maintenance(
+            speech, PLANNED | {"others": False}, (timedelta(), timedelta(hours=12))
+        ),
     }
     for template, render in money.NOTICES.items():
         found[template] = render(speech, ARGS[template])

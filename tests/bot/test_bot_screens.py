@@ -33,7 +33,7 @@ from screen_samples import (
 
 from vpnd.bot.callbacks import MAX_BYTES, Periods, decode, encode
 from vpnd.bot.clocks import ZONES
-from vpnd.bot.markup import html_faults
+from vpnd.bot.markup import html_faults, visible_length
 from vpnd.bot.reading import Purse
 from vpnd.bot.screens import (
     alerts,
@@ -47,7 +47,6 @@ from vpnd.bot.screens import (
     switches,
 )
 from vpnd.bot.screens.screen import MAX_CAPTION
-from vpnd.bot.show import visible_length
 from vpnd.bot.speech import Speech
 from vpnd.bot.texts import LANGUAGES, Texts
 from vpnd.bot.ways import ways_to_pay

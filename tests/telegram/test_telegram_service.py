@@ -64,7 +64,7 @@ def callbacks(failures: list[int]) -> Callable[[Any], Callbacks]:
 def settings(base: str, **telegram: Any) -> Settings:
     return Settings(
         telegram=TelegramSettings(token=Secret(TOKEN), api_base=base, **telegram),
-        limits=LimitsSettings(telegram_per_second=0.0, telegram_per_chat=0.0),
+        limits=LimitsSettings(telegram_per_second=0.0, telegram_per_chat=0.0, user_burst=0),
     )
 
 

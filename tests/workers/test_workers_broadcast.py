@@ -439,3 +439,20 @@ def test_a_claim_outlasts_a_send() -> None:
     """A lease too short to send anything in is refused."""
     with pytest.raises(ValueError, match="longer than"):
         BroadcastRunner(None, Post().send, lease=Mine(), holder="x", claim_lease=5)  # type: ignore[arg-type]
+
+
+async def test_news_of_the_service_goes_first(shop: ShopWorld) -> None:
+    """A notice that is begun in the middle of a long broadcast does not wait for its end."""
+    await crowd(shop, 400)
+    post = Post(pace=0.005)
+    long = await started(shop)
+    async with running(runner(shop, post, concurrency=2)):
+        await until(shop, long, lambda progress: progress.sent > 10)
+        news = await started(shop, Segment(languages=["ru"]), {"notice": {"template": "maintenance"}})
+        await until(shop, news, lambda progress: progress.sent >= 100)
+        assert (await state(shop, long)).waiting > 100
+        await until(shop, long, done)
+        end = await until(shop, news, done)
+
+    assert end.sent == 200
+    assert sum(post.arrived.values()) == 600

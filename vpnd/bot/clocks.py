@@ -51,6 +51,15 @@ from customers where id = $1
 """
 
 
+# $1 Telegram id, $2 the shop's zone, $3 and $4 the moments
+_AHEAD: Final = """
+select vpnd_now() as now,
+       extract(epoch from ($3 at time zone coalesce(time_zone, $2)) - ($3 at time zone 'UTC'))::bigint as first,
+       extract(epoch from ($4 at time zone coalesce(time_zone, $2)) - ($4 at time zone 'UTC'))::bigint as second
+from customers where telegram_id = $1
+"""
+
+
 @frozen
 class Ending:
     """How a subscription stands now, for a notice about its end. `ahead`: of UTC, the customer's clock at the end."""
@@ -96,6 +105,16 @@ async def ending_of(db: Database, subscription_id: int, zone: str) -> Ending | N
         titles=from_json(row["titles"]),
         ahead=timedelta(seconds=row["ahead"]),
     )
+
+
+async def clock_at(
+    db: Database, telegram_id: int, zone: str, first: datetime, second: datetime
+) -> tuple[datetime, timedelta, timedelta] | None:
+    """Business time, and how far ahead of UTC a customer's clock is at two moments; one read. None: there is no such customer."""
+    row = await db.fetchrow("bot.clock", _AHEAD, telegram_id, zone, first, second)
+    if row is None:
+        return None
+    return row["now"], timedelta(seconds=row["first"]), timedelta(seconds=row["second"])
 
 
 async def preferences_of(db: Database, customer_id: int, zone: str, quiet: QuietHours) -> Preferences:

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import Factory, field, frozen
 
 from vpnd.bot.qr import QrDrawer
-from vpnd.bot.texts import Texts
+from vpnd.bot.texts import CurrentTexts, Texts, as_current
 from vpnd.config import QuietHours
 from vpnd.database.coalesce import Loader
 from vpnd.database.database import Database
@@ -38,6 +38,7 @@ class BotDependencies:
     """What handlers and notices work with.
 
     Attributes:
+        wording: the texts in force, which a reload exchanges; `texts` are those of this moment.
         customers: see `customer_loader`.
         providers: those that are asked over HTTP, by name.
         terms: the methods that are set up, in the order in which they are offered; the balance always is.
@@ -57,7 +58,7 @@ class BotDependencies:
 
     db: Database
     sender: Sender
-    texts: Texts
+    wording: CurrentTexts = field(alias="texts", converter=as_current)
     customers: Loader
     terms: Mapping[Method, Terms]
     topups: TopUps
@@ -75,6 +76,11 @@ class BotDependencies:
     picture: Callable[[], Awaitable[Mapping[str, Any]]] = no_picture
     on_settled: Sequence[Callable[[SettlementResult], None]] = ()
     wake: Sequence[Callable[[], None]] = ()
+
+    @property
+    def texts(self) -> Texts:
+        """What is said at this moment. Whoever says several things keeps what it was given first: a `Speech`."""
+        return self.wording.texts
 
     @property
     def methods(self) -> tuple[Method, ...]:

@@ -41,7 +41,7 @@ from vpnd.bot.ordering import refusal_text
 from vpnd.bot.screens.trouble import words
 from vpnd.bot.show import send
 from vpnd.bot.speech import Speech
-from vpnd.bot.visit import Visit, customer_of, note_reachable
+from vpnd.bot.visit import Visit, customer_of, note_reachable, note_seen
 from vpnd.database.errors import DatabaseError
 from vpnd.payments import stars
 from vpnd.runtime.journal import get_journal
@@ -108,6 +108,15 @@ async def set_commands(deps: BotDependencies) -> None:
         await deps.sender.call(
             Lane.NOTICE, "set_my_commands", commands=commands, scope=scope, language_code=language
         )
+
+
+async def drop_commands(deps: BotDependencies, language: str) -> None:
+    """Take away the menu of a language that is not spoken any more: Telegram then shows the one for all.
+
+    Raises `vpnd.telegram.errors.TelegramError`; doing it again does no harm.
+    """
+    scope = BotCommandScopeAllPrivateChats()
+    await deps.sender.call(Lane.NOTICE, "delete_my_commands", scope=scope, language_code=language)
 
 
 async def tell_failure(deps: BotDependencies, update: StoredUpdate, error: Exception) -> None:
@@ -255,11 +264,12 @@ class _Handlers:
         if query is None:
             return
         action = decode(query.data)
-        alert = None if action is not None else self._speech(query.from_user).label("alert-stale")
-        await self._answer(query, alert)
         chat = query.message.chat if query.message is not None else None
         if chat is None or chat.type != ChatType.PRIVATE:
+            await self._answer(query, None)  # its clock is stopped, and not a word is said
             return
+        alert = None if action is not None else self._speech(query.from_user).label("alert-stale")
+        await self._answer(query, alert)
         visit = await self._visit(update, query.from_user, chat.id, pressed=query.message)
         if action is None:
             await self._run(visit, lambda visit: stale(visit, "unreadable"))
@@ -298,11 +308,14 @@ class _Handlers:
             ok=answer.ok,
             error_message=refusal_text(self._speech(query.from_user), answer),
         )
+        await note_seen(self.deps, query.from_user.id)
 
     async def on_successful_payment(self, update: Update, _context: Context) -> None:
         """Stars were paid: settle the charge. The receipt follows by the outbox."""
         if update.message is not None and update.message.successful_payment is not None:
             await stars_told.settle(self.deps, update.message, update.message.successful_payment)
+            if update.effective_user is not None:
+                await note_seen(self.deps, update.effective_user.id)
 
     async def on_refunded_payment(self, update: Update, _context: Context) -> None:
         """Stars went back."""

@@ -5,7 +5,18 @@ answered. The accepted tags and entities are those of the Bot API's "HTML style"
 """
 
 from html import escape as _escape
+from html import unescape
 from html.parser import HTMLParser
+from re import compile as pattern
+from typing import Final
+
+_TAG: Final = pattern(r"<[^>]*>")
+# Telegram's own reader is stricter than a browser's: no comments, no `<b/>`, and a value without quotes is letters, digits,
+# points and hyphens only.
+_AS_TELEGRAM_READS: Final = pattern(
+    r"""</[A-Za-z][A-Za-z-]*\s*>|<[A-Za-z][A-Za-z-]*(?:\s+[A-Za-z-]+\s*=\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9.-]+(?=[\s>])))*\s*>"""
+)
+_QUOTED: Final = pattern(r"""=\s*(?:"[^"]*"|'[^']*')""")
 
 ALLOWED_TAGS = frozenset(
     {
@@ -86,4 +97,31 @@ def html_faults(text: str) -> list[str]:
     checker = _Checker()
     checker.feed(text)
     checker.close()
+    rest = _AS_TELEGRAM_READS.sub("", text)
+    if "<" in rest:
+        seen = rest[rest.index("<") :][:20]
+        checker.faults.append(f'{seen!r} is no tag that Telegram reads: write it like <a href="address">')
     return [*checker.faults, *(f"<{tag}> is never closed" for tag in checker.open)]
+
+
+def has_value_in_tag(text: str, value: str) -> bool:
+    """Whether `value` stands within a tag and not between quotes there, where another value could break the tag."""
+    return any(value in _QUOTED.sub("=", tag) for tag in _TAG.findall(text))
+
+
+def visible_length(html: str) -> int:
+    """How long Telegram finds a text after reading its HTML, in UTF-16 units: never less than it counts."""
+    return len(unescape(_TAG.sub("", html)).encode("utf-16-le")) // 2
+
+
+def fits(html: str, most: int) -> bool:
+    """Whether a text is at most `most` UTF-16 units long when Telegram has read its HTML."""
+    # Nearly every text is so short that nothing has to be counted.
+    return 2 * len(html) <= most or visible_length(html) <= most
+
+
+def fitting(html: str, most: int) -> str:
+    """The beginning of a text that is too long, without its HTML, which could not be cut without breaking it."""
+    # A cut through the middle of a letter of two units leaves a half, which is dropped.
+    units = unescape(_TAG.sub("", html)).encode("utf-16-le")[: 2 * (most - 1)]
+    return escape(units.decode("utf-16-le", errors="ignore").rstrip() + "…")

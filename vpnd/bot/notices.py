@@ -108,7 +108,10 @@ def outcome_of(error: Exception) -> Delivery | None:
         return BoundaryDown(None, str(error))
     if isinstance(error, Unauthorized | Conflict):
         return BoundaryDown(REFUSED_PAUSE, str(error))
-    if isinstance(error, Rejected | Migrated | Blocked):
+    if isinstance(error, Migrated):
+        # We speak to people, and only a group can move: whoever wrote such a row is nobody who waits for it.
+        return Drop(str(error))
+    if isinstance(error, Rejected | Blocked):
         return Dead(str(error))
     return None
 

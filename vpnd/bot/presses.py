@@ -51,12 +51,12 @@ async def show_help_for(visit: Visit, action: callbacks.HelpFor) -> None:
 
 async def show_languages(visit: Visit, _action: Action) -> None:
     """The choice of a language."""
-    await visit.show(home.languages(visit.speech, visit.deps.texts))
+    await visit.show(home.languages(visit.speech, visit.speech.texts))
 
 
 async def choose_language(visit: Visit, action: callbacks.SetLanguage) -> None:
     """Speak another language, beginning with the menu."""
-    texts = visit.deps.texts
+    texts = visit.speech.texts
     if action.language not in texts.languages:
         await stale(visit, "unreadable")
         return

@@ -11,7 +11,8 @@ from vpnd.bot.speech import Speech
 from vpnd.telegram.sender import Lane
 
 
-def _speech(deps: BotDependencies, body: Any) -> Speech:
+def speech_of(deps: BotDependencies, body: Any) -> Speech:
+    """The language that Telegram says the sender of a message, a press or a query speaks."""
     person = body.get("from") if isinstance(body, dict) else None
     code = person.get("language_code") if isinstance(person, dict) else None
     return Speech(deps.texts, deps.texts.pick(code if isinstance(code, str) else None))
@@ -28,11 +29,11 @@ async def tell_repair(deps: BotDependencies, chat_id: int, update: dict[str, Any
             Lane.REPLY,
             "answer_callback_query",
             callback_query_id=str(press.get("id")),
-            text=_speech(deps, press).label("alert-repair"),
+            text=speech_of(deps, press).label("alert-repair"),
             show_alert=True,
         )
         return
-    speech = _speech(deps, update.get("message") or update.get("my_chat_member"))
+    speech = speech_of(deps, update.get("message") or update.get("my_chat_member"))
     await send(deps.sender, Lane.REPLY, chat_id, words(speech, "repair"), None)
 
 

@@ -6,28 +6,21 @@ that was deleted) a new one is sent, so a press always has a visible answer.
 
 from __future__ import annotations
 
-from html import unescape
-from re import compile as pattern
 from typing import Any, Final
 
 from telegram import InputFile, LinkPreviewOptions, Message
 from telegram.constants import ParseMode
 
+from vpnd.bot.markup import fits, fitting
 from vpnd.bot.qr import QrDrawer
-from vpnd.bot.screens.screen import MAX_CAPTION, Screen
+from vpnd.bot.screens.screen import MAX_CAPTION, MAX_TEXT, Screen
 from vpnd.runtime.journal import get_journal
 from vpnd.telegram.errors import NotModified, Rejected
 from vpnd.telegram.sender import Lane, Sender
 
 log = get_journal("bot")
 
-_TAG: Final = pattern(r"<[^>]*>")
 _NO_PREVIEW: Final = LinkPreviewOptions(is_disabled=True)
-
-
-def visible_length(html: str) -> int:
-    """How long Telegram finds a text after reading its HTML, in UTF-16 units: never less than it counts."""
-    return len(unescape(_TAG.sub("", html)).encode("utf-16-le")) // 2
 
 
 async def send(sender: Sender, lane: Lane, chat_id: int, screen: Screen, qr: QrDrawer | None) -> None:
@@ -40,11 +33,22 @@ async def send(sender: Sender, lane: Lane, chat_id: int, screen: Screen, qr: QrD
         "parse_mode": ParseMode.HTML,
         "reply_markup": screen.keyboard(),
     }
-    if screen.qr is not None and qr is not None and visible_length(screen.text) <= MAX_CAPTION:
+    if screen.qr is not None and qr is not None and fits(screen.text, MAX_CAPTION):
         png = await qr.draw(screen.qr)
         if png is not None and await _send_picture(sender, lane, png, screen.text, common):
             return
-    await sender.call(lane, "send_message", text=screen.text, link_preview_options=_NO_PREVIEW, **common)
+    await sender.call(lane, "send_message", text=_text(screen), link_preview_options=_NO_PREVIEW, **common)
+
+
+def _text(screen: Screen) -> str:
+    """The text of a screen, as much of it as Telegram takes."""
+    if fits(screen.text, MAX_TEXT):
+        return screen.text
+    log.error(
+        "bot.text_cut",
+        message=f"a text of {len(screen.text)} characters is cut to what Telegram takes; a text of yours may be too long",
+    )
+    return fitting(screen.text, MAX_TEXT)
 
 
 async def _send_picture(sender: Sender, lane: Lane, png: bytes, caption: str, common: dict[str, Any]) -> bool:
@@ -85,7 +89,7 @@ async def _edit(sender: Sender, chat_id: int, message_id: int, screen: Screen) -
         await sender.call(
             Lane.REPLY,
             "edit_message_text",
-            text=screen.text,
+            text=_text(screen),
             chat_id=chat_id,
             message_id=message_id,
             parse_mode=ParseMode.HTML,

@@ -3,13 +3,12 @@
 The texts are Fluent files in `locales/`, one a language, with the plural rules and number formats of that language. A
 text can never break a handler: a language we don't have, a message a translation lacks or a value that was not given
 fall back (the language asked for, then English, then the key itself) and are counted, and `check_locales` proves
-beforehand that none of it should happen.
+beforehand that none of it should happen. An operator's own words come on top of these: see `vpnd.bot.texts_folder`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from html import unescape
 from importlib.resources import files
 from itertools import product
 from typing import Any, Final
@@ -20,7 +19,8 @@ from fluent.runtime.types import FluentNumber, fluent_number
 from fluent.syntax import FluentParser, ast
 
 from vpnd.bot.counters import text_fallbacks_total
-from vpnd.bot.markup import Markup, escape, html_faults
+from vpnd.bot.direction import is_right_to_left, written_from_the_right
+from vpnd.bot.markup import Markup, escape, has_value_in_tag, html_faults, visible_length
 from vpnd.runtime.journal import get_journal
 from vpnd.shop.money import EXPONENTS, Money
 
@@ -40,6 +40,7 @@ PLAIN_LIMITS: Final = {
 }
 _MAX_TEXT: Final = 4096
 _TOLD_LIMIT: Final = 500
+_VALUE: Final = "\ue000"  # a letter of nobody's, which stands for a value while a text is judged
 
 
 def read_locale(language: str) -> str:
@@ -59,22 +60,42 @@ class Texts:
 
     @classmethod
     def load(
-        cls, languages: Sequence[str] = LANGUAGES, *, sources: Mapping[str, str] | None = None
+        cls,
+        languages: Sequence[str] = LANGUAGES,
+        *,
+        sources: Mapping[str, str] | None = None,
+        overrides: Mapping[str, str] | None = None,
+        brought: Mapping[str, str] | None = None,
     ) -> "Texts":
         """Read the files of `languages`; the first one is for those whose own language is not among them.
 
-        `sources` (language to Fluent text) replaces the package's files. Reads files: call it in a thread or at start.
+        Reads files: call it in a thread or at start.
+
+        Args:
+            languages: in the order in which they are offered.
+            sources: replaces the package's files; language to Fluent text, as the others.
+            overrides: texts that replace those of the same key.
+            brought: whole languages that the package does not have; those that `languages` does not name are offered last.
         """
         bundles: dict[str, FluentBundle] = {}
-        for language in dict.fromkeys([*languages, FALLBACK]):
-            if sources is None and language not in LANGUAGES:
+        own, changed = dict(brought or {}), overrides or {}
+        wanted = tuple(dict.fromkeys([*languages, *own]))
+        for language in dict.fromkeys([*wanted, FALLBACK]):
+            if sources is not None:
+                source = sources.get(language, "")
+            elif language in LANGUAGES:
+                source = read_locale(language)
+            elif language in own:
+                source = own[language]
+            else:
                 continue
-            source = read_locale(language) if sources is None else sources.get(language, "")
-            # Isolation marks are for mixed writing directions; in a message they are invisible letters that get copied along.
-            bundle = FluentBundle([language], use_isolating=False)
+            # Isolation marks are for mixed writing directions; elsewhere they are invisible letters that get copied along.
+            bundle = FluentBundle([language], use_isolating=is_right_to_left(language))
             bundle.add_resource(FluentResource(source))
+            if language in changed:
+                bundle.add_resource(FluentResource(changed[language]), allow_overrides=True)
             bundles[language] = bundle
-        kept = tuple(language for language in languages if language in bundles) or (FALLBACK,)
+        kept = tuple(language for language in wanted if language in bundles) or (FALLBACK,)
         return cls(kept, bundles)
 
     @property
@@ -118,7 +139,9 @@ class Texts:
                 self._missed("placeholder", candidate, key)
                 if candidate != FALLBACK:
                     continue
-            return text if isinstance(text, str) else key
+            if not isinstance(text, str):
+                return key
+            return written_from_the_right(text, html=html) if bundle.use_isolating else text
         return key
 
     def _prepare(self, language: str, value: Any, *, html: bool) -> Any:
@@ -170,28 +193,40 @@ class Texts:
         )
 
 
+@attrs.define
+class CurrentTexts:
+    """The texts in force. They are exchanged as a whole; whoever has begun to speak keeps those that it began with."""
+
+    texts: Texts
+
+
+def as_current(texts: Texts | CurrentTexts) -> CurrentTexts:
+    """Texts that are never exchanged, where nobody does."""
+    return texts if isinstance(texts, CurrentTexts) else CurrentTexts(texts)
+
+
 # ---------------------------------------------------------------------------------------------- the check of the files
 
 
-def _expand(element: Any) -> Iterator[str]:
-    """Every text a pattern can become, each placeholder shown as `x`: one for each way through its choices."""
+def expand(element: Any, value: str = "x") -> Iterator[str]:
+    """Every text a pattern can become, each placeholder shown as `value`: one for each way through its choices."""
     if isinstance(element, ast.Pattern):
-        for parts in product(*(list(_expand(part)) for part in element.elements)):
+        for parts in product(*(list(expand(part, value)) for part in element.elements)):
             yield "".join(parts)
     elif isinstance(element, ast.TextElement):
         yield element.value
     elif isinstance(element, ast.Placeable):
-        yield from _expand(element.expression)
+        yield from expand(element.expression, value)
     elif isinstance(element, ast.SelectExpression):
         for variant in element.variants:
-            yield from _expand(variant.value)
+            yield from expand(variant.value, value)
     elif isinstance(element, ast.StringLiteral):
         yield str(element.parse()["value"])
     else:
-        yield "x"
+        yield value
 
 
-def _variables(node: Any) -> set[str]:
+def variables(node: Any) -> set[str]:
     """The names of the values a pattern takes."""
     found: set[str] = set()
 
@@ -213,21 +248,27 @@ def _limit_of(key: str) -> int | None:
     return next((limit for start, limit in PLAIN_LIMITS.items() if key.startswith(start)), None)
 
 
-def _faults_of(key: str, pattern: Any) -> Iterator[str]:
+def faults_of(key: str, pattern: Any, most: int = _MAX_TEXT) -> Iterator[str]:
+    """What is wrong with a text, as ends of sentences, for each way through its choices.
+
+    `most` is how long it may be where it is HTML, as Telegram counts: in UTF-16 units, and not in letters.
+    """
     limit = _limit_of(key)
-    for text in _expand(pattern):
+    for text in expand(pattern, "x" if limit is not None else _VALUE):
         if limit is None:
             yield from html_faults(text)
-            if len(unescape(text)) > _MAX_TEXT:
-                yield f"is longer than {_MAX_TEXT} characters"
+            if visible_length(text) > most:
+                yield f"is longer than {most} characters"
+            if has_value_in_tag(text, _VALUE):
+                yield "has a value inside of a tag: put it between double quotes there"
         else:
             if "<" in text or "&lt;" in text or "&amp;" in text:
                 yield "is plain text, but contains HTML"
-            if len(text) > limit:
+            if len(text.encode("utf-16-le")) // 2 > limit:
                 yield f"is longer than {limit} characters: {text!r}"
 
 
-def _messages(language: str, source: str, faults: list[str]) -> dict[str, Any]:
+def messages(language: str, source: str, faults: list[str]) -> dict[str, Any]:
     """The patterns of one file by key; what cannot be read is added to `faults`."""
     patterns: dict[str, Any] = {}
     for entry in FluentParser().parse(source).body:
@@ -250,22 +291,20 @@ def check_locales(sources: Mapping[str, str] | None = None) -> list[str]:
     if sources is None:
         sources = {language: read_locale(language) for language in LANGUAGES}
     faults: list[str] = []
-    read = {language: _messages(language, source, faults) for language, source in sources.items()}
+    read = {language: messages(language, source, faults) for language, source in sources.items()}
     every_key = sorted({key for patterns in read.values() for key in patterns})
     for key in every_key:
-        names = {
-            language: _variables(patterns[key]) for language, patterns in read.items() if key in patterns
-        }
+        names = {language: variables(patterns[key]) for language, patterns in read.items() if key in patterns}
         faults.extend(f"{language}: {key} is missing" for language in read if language not in names)
         every_name = set().union(*names.values())
         for language, own in names.items():
             faults.extend(f"{language}: {key} does not use ${name}" for name in sorted(every_name - own))
             faults.extend(
-                f"{language}: {key} {fault}" for fault in dict.fromkeys(_faults_of(key, read[language][key]))
+                f"{language}: {key} {fault}" for fault in dict.fromkeys(faults_of(key, read[language][key]))
             )
     return faults
 
 
 def keys() -> set[str]:
     """The keys of the English file: what code may ask for."""
-    return set(_messages(FALLBACK, read_locale(FALLBACK), []))
+    return set(messages(FALLBACK, read_locale(FALLBACK), []))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
+import trio
 from attrs import frozen
 from telegram import User
 
@@ -14,12 +15,19 @@ from vpnd.bot.screens import home, trouble
 from vpnd.bot.screens.screen import Screen
 from vpnd.bot.show import replace, send
 from vpnd.bot.speech import Speech
+from vpnd.database.errors import DatabaseError
 from vpnd.database.scope import Transaction
+from vpnd.runtime.journal import get_journal
 from vpnd.shop.customers import Customer, customer_from_row, ensure_customer, set_reachable
 from vpnd.shop.dialogs import Expected, expected_from_row, set_expectation, take_expectation
 from vpnd.shop.switches import TRIAL
 from vpnd.shop.trial import why_no_trial
 from vpnd.telegram.sender import Lane
+
+log = get_journal("bot")
+
+#: Seconds that may be spent on noting that somebody is back: a buyer's pre-checkout has 8 in all.
+SEEN_TIME: Final = 1.0
 
 T = TypeVar("T")
 
@@ -148,3 +156,17 @@ async def note_reachable(deps: BotDependencies, telegram_id: int, reachable: boo
         return await set_reachable(tx, telegram_id, reachable)
 
     await deps.db.run("bot.reachable", body)
+
+
+async def note_seen(deps: BotDependencies, telegram_id: int) -> None:
+    """Write down that somebody is there again, if he was not. For handlers that look up no customer: one coalesced read.
+
+    What the handler was for is done by then, so a database that is away or slow is no failure of it.
+    """
+    with trio.move_on_after(SEEN_TIME):
+        try:
+            row = await deps.customers.get(telegram_id)
+            if row is not None and not row["reachable"]:
+                await note_reachable(deps, telegram_id, True)
+        except DatabaseError as error:
+            log.debug("bot.not_noted", message=f"it could not be noted that somebody is back: {error}")

@@ -258,6 +258,14 @@ class LimitsSettings:
     telegram_per_chat: float = key(
         real(0, 1000), "New messages a second to one chat; 0 lifts the limit.", 1.0
     )
+    user_burst: int = key(
+        integer(0, 1000),
+        "Presses and messages of one person at once; more are answered by a request to wait. 0 lifts the limit.",
+        20,
+    )
+    user_per_second: float = key(
+        real(0, 1000), "How many of these come back to him in a second; 0 lifts the limit.", 2.0
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -100,6 +100,11 @@ class ShopSettings:
         (time(22), time(9)),
         shown_default='"22:00-09:00"',
     )
+    texts_dir: Path | None = key(
+        path(),
+        "Folder of your own texts, a file a language (`en.ftl`) with what you change; read at start and on SIGHUP.",
+        None,
+    )
 
 
 @attrs.frozen(kw_only=True)

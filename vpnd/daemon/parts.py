@@ -18,8 +18,9 @@ from vpnd.bot.connect import expired_entry
 from vpnd.bot.dependencies import BotDependencies, customer_loader
 from vpnd.bot.handlers import register, tell_failure
 from vpnd.bot.notices import deliver_admin_alert, deliver_message
+from vpnd.bot.patience import tell_too_fast
 from vpnd.bot.repair import refuse_pre_checkout, tell_repair
-from vpnd.bot.texts import Texts
+from vpnd.bot.texts import CurrentTexts, Texts
 from vpnd.config import Settings
 from vpnd.database.database import Database
 from vpnd.database.errors import DatabaseError, DatabaseUnavailable
@@ -67,7 +68,7 @@ class Parts:
     limits: Limits
     db: Database
     http: HttpClient
-    texts: Texts
+    wording: CurrentTexts
     schema: Preparation = field(init=False)
     telegram: TelegramService = field(init=False)
     bot: BotDependencies = field(init=False)
@@ -156,7 +157,7 @@ class Parts:
         self.bot = BotDependencies(
             db=self.db,
             sender=sender,
-            texts=self.texts,
+            texts=self.wording,
             customers=customer_loader(self.db),
             providers=self.desk.providers,
             terms=self.desk.terms,
@@ -179,7 +180,13 @@ class Parts:
             on_failure=partial(tell_failure, self.bot),
             repair_notice=partial(tell_repair, self.bot),
             refuse_pre_checkout=partial(refuse_pre_checkout, self.bot),
+            too_fast=partial(tell_too_fast, self.bot),
         )
+
+    @property
+    def texts(self) -> Texts:
+        """The texts in force; a reload exchanges them."""
+        return self.wording.texts
 
     def settled(self, result: SettlementResult) -> None:
         """A payment was committed: number the log, tell the nodes, send the receipt, renew what waited for it, all now."""

@@ -5,17 +5,19 @@ Starting order is the list's, stopping order the opposite: what brings work in s
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, NoReturn
 
 import trio
-from attrs import define
+from attrs import define, field
 
-from vpnd.bot.handlers import set_commands
-from vpnd.bot.texts import Texts
+from vpnd.bot.handlers import drop_commands, set_commands
+from vpnd.bot.texts import CurrentTexts
 from vpnd.config import Settings
+from vpnd.daemon import wording
 from vpnd.daemon.parts import Parts
 from vpnd.database.database import open_database
 from vpnd.database.errors import DatabaseError
@@ -29,6 +31,7 @@ from vpnd.runtime.limits import Limits
 from vpnd.runtime.sdnotify import ServiceManager
 from vpnd.runtime.service import Service, run_service
 from vpnd.runtime.supervisor import ChildSpec, Supervisor
+from vpnd.runtime.wake import Wake
 from vpnd.telegram.database_inbox import DatabaseInbox
 from vpnd.telegram.errors import TelegramError
 from vpnd.telegram.gate import GatedInbox
@@ -73,7 +76,7 @@ async def open_daemon(settings: Settings, *, sandbox: bool = False) -> AsyncIter
         settings.limits.database, settings.limits.http, acquire_timeout=settings.database.acquire_timeout
     )
     identity = await trio.to_thread.run_sync(instance_id, settings.instance.state_dir)
-    texts = await trio.to_thread.run_sync(Texts.load, settings.shop.languages)
+    texts = await wording.read(settings)
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(
             open_database(settings.database, limits, instance_name=settings.instance.name)
@@ -86,7 +89,7 @@ async def open_daemon(settings: Settings, *, sandbox: bool = False) -> AsyncIter
             limits=limits,
             db=db,
             http=http,
-            texts=texts,
+            wording=CurrentTexts(texts),
         )
         daemon.telegram = await stack.enter_async_context(
             open_telegram(
@@ -104,6 +107,8 @@ async def open_daemon(settings: Settings, *, sandbox: bool = False) -> AsyncIter
 @define(eq=False)
 class Daemon(Parts):
     """The parts, and the tree that runs them."""
+
+    menu_is_old: Wake = field(factory=Wake, init=False)
 
     def children(self, service: Service) -> list[ChildSpec]:
         """Return the supervised children, in starting order."""
@@ -130,7 +135,7 @@ class Daemon(Parts):
             ChildSpec("lag monitor", monitor_lag),
             ChildSpec("monitors", self.monitors.run),
             ChildSpec("control", self.control.run),
-            ChildSpec("commands", self._set_commands, may_finish=True),
+            ChildSpec("commands", self._set_commands),
             ChildSpec("telegram", self.telegram.run),
             *web,
             ChildSpec("reload", partial(self._reload_on_demand, service)),
@@ -195,19 +200,29 @@ class Daemon(Parts):
                     await self.schema.apply_plans()
                 except DatabaseError as error:
                     journal.error("plans.not_applied", message=f"the plans could not be applied: {error}")
+            # Handlers that run keep the texts they began with.
+            self.wording.texts = await wording.read(self.settings)
+            self.menu_is_old()
             service.manager.ready(self.status_line())
 
-    async def _set_commands(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Set the bot's menu, once; a Telegram that is away is waited for."""
+    async def _set_commands(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
+        """Set the bot's menu, and again when its texts were read anew; a Telegram that is away is waited for."""
         task_status.started()
+        spoken: tuple[str, ...] = ()
         while True:
+            languages = self.texts.languages
             try:
                 await set_commands(self.bot)
+                for language in set(spoken) - set(languages):
+                    await drop_commands(self.bot, language)
             except TelegramError as error:
                 journal.warning("telegram.commands_not_set", message=f"the bot's menu is set later: {error}")
                 await trio.sleep(30)
             else:
-                return
+                spoken = languages
+                await self.menu_is_old.wait(math.inf)
 
     async def _tell_status(
         self, manager: ServiceManager, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

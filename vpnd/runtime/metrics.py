@@ -55,7 +55,16 @@ UPDATE_KINDS: Final = (
     "message", "edited_message", "callback_query", "pre_checkout_query", "successful_payment", "refunded_payment",
     "my_chat_member", "subscription", "other",
 )  # fmt: skip
-UPDATE_OUTCOMES: Final = ("done", "failed", "expired", "deadline", "refused", "duplicate", "cancelled")
+UPDATE_OUTCOMES: Final = (
+    "done",
+    "failed",
+    "expired",
+    "deadline",
+    "refused",
+    "duplicate",
+    "cancelled",
+    "limited",
+)
 LANES: Final = ("reply", "receipt", "notice", "broadcast")
 SEND_OUTCOMES: Final = ("ok", "blocked", "retry_later", "rejected", "unreachable", "cancelled")
 WORKER_OUTCOMES: Final = ("ok", "failed", "timeout", "no_lease", "cancelled")

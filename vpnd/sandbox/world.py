@@ -57,6 +57,8 @@ class WorldOptions:
         mode: how updates reach the daemon.
         node: whether there is a VPN node; without one the shop still sells.
         lift_limits: whether the messenger's flood limits are lifted, there and in the daemon.
+        people: what the daemon lets one person do, presses and messages at once and a second; None: anything, since scripted
+            customers are quicker than people.
         expiry_interval: seconds between two looks of the expiry worker.
         daemon_extra: TOML appended to the daemon's configuration.
         sandbox: whether the database is a sandbox, whose business clock moves; else it is an ordinary, empty one.
@@ -68,6 +70,7 @@ class WorldOptions:
     mode: Literal["polling", "webhook"] = "polling"
     node: bool = True
     lift_limits: bool = False
+    people: tuple[int, float] | None = None
     expiry_interval: float = 1.0
     daemon_extra: str = ""
     sandbox: bool = True
@@ -320,6 +323,8 @@ def _daemon_config(
     state = folder / "state"
     state.mkdir(mode=0o700, exist_ok=True)
     lifted = "telegram_per_second = 0\ntelegram_per_chat = 0\n" if options.lift_limits else ""
+    burst, rate = options.people or (0, 0.0)
+    lifted += f"user_burst = {burst}\nuser_per_second = {rate}\n"
     return f"""
 [instance]
 name = "demo"

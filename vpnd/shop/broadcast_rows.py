@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from attrs import frozen
 
 from vpnd.database.scope import Transaction
-from vpnd.shop.source import Source, fetch, in_transaction
+from vpnd.shop.source import Source, as_json, fetch, fetchrow, in_transaction
 from vpnd.shop.subscriptions import NEVER_BOUGHT
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "fill",
     "finish_if_served",
     "give_back",
+    "meant_after",
     "record",
     "running",
     "take_back",
@@ -51,6 +52,11 @@ class Broadcast:
     id: int
     content: Mapping[str, Any]
     filled: bool
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it is served before the others: news of the service itself."""
+        return "notice" in self.content
 
 
 @frozen
@@ -114,6 +120,16 @@ with b as (
     returning broadcasts.filled
 )
 select filled from moved
+"""  # noqa: S608 (only constants are pasted in)
+
+_REACH: Final = f"""
+with b as (
+    select $1::text::jsonb as segment
+), page as (
+    select id from customers where id > $2 order by id limit $3
+)
+select (select max(id) from page) as last,
+       (select count(*) from page join customers c on c.id = page.id cross join b where {_MEANT}) as meant
 """  # noqa: S608 (only constants are pasted in)
 
 _CLAIM: Final = """
@@ -209,6 +225,14 @@ async def fill(source: Source, broadcast_id: int, limit: int = FILL_PAGE) -> boo
         return await tx.fetchval(_FILL, broadcast_id, limit) is False
 
     return await in_transaction(source, "broadcasts.fill", body)
+
+
+async def meant_after(
+    source: Source, segment: Mapping[str, Any], after: int, limit: int = FILL_PAGE
+) -> tuple[int | None, int]:
+    """Of the next `limit` customers beyond `after`: the last one's id (None: there are no more), and how many are meant."""
+    row = await fetchrow(source, "broadcasts.reach", _REACH, as_json(segment), after, limit)
+    return (None, 0) if row is None else (row["last"], row["meant"])
 
 
 async def claim(

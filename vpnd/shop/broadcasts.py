@@ -16,6 +16,7 @@ from typing import Any, Literal
 from attrs import asdict, frozen
 
 from vpnd.database.scope import Transaction
+from vpnd.shop import broadcast_rows
 from vpnd.shop.source import Source, fetchrow, in_transaction
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "create",
     "pause",
     "progress",
+    "reach",
     "resume",
     "start",
     "stop",
@@ -85,13 +87,14 @@ async def create(
     """Keep a draft and return its id.
 
     Args:
-        content: {"copy": {"from_chat_id", "message_id"}} or {"text": {language: text}}; "buttons" if it has any. What it
-            means is known to whoever sends it.
+        content: {"copy": {"from_chat_id", "message_id"}}, {"text": {language: text}}, or {"notice": {"template", …}}, which is
+            put into words for each recipient and served before the others; "buttons" if it has any. What it means is known to
+            whoever sends it.
 
-    Raises ValueError for content that is neither.
+    Raises ValueError for content that is none of these.
     """
-    if ("copy" in content) == ("text" in content):
-        raise ValueError("a broadcast either copies a message or has a text")
+    if sum(kind in content for kind in ("copy", "text", "notice")) != 1:
+        raise ValueError("a broadcast either copies a message, has a text, or is a notice")
     chosen = {name: value for name, value in asdict(segment).items() if value is not None}
 
     async def body(tx: Transaction) -> int:
@@ -106,6 +109,17 @@ async def create(
         )
 
     return await in_transaction(source, "broadcasts.create", body)
+
+
+async def reach(source: Source, segment: Segment) -> int:
+    """How many customers are meant now. Counted a page of customers at a time, so it takes seconds for a million."""
+    chosen = {name: value for name, value in asdict(segment).items() if value is not None}
+    found, after = 0, 0
+    while True:
+        last, meant = await broadcast_rows.meant_after(source, chosen, after)
+        if last is None:
+            return found
+        found, after = found + meant, last
 
 
 async def start(source: Source, broadcast_id: int) -> bool:

@@ -37,6 +37,7 @@ from vpnd.runtime import metrics
 from vpnd.runtime.backoff import jittered_backoff
 from vpnd.runtime.journal import get_journal
 from vpnd.telegram.finisher import Finisher
+from vpnd.telegram.flood import FloodGuard, TooFast
 from vpnd.telegram.handling import Ending, Handling, OnFailure
 from vpnd.telegram.store import InboxStore, Rest
 from vpnd.telegram.update import StoredUpdate
@@ -88,6 +89,7 @@ class ChatQueues:
         on_failure: tells the customer that his update failed.
         rng: the source of chance for back-off.
         rest: sleeps before a failed write is tried again, for so many seconds or until the store is back.
+        guard, too_fast: see `Handling`.
     """
 
     def __init__(
@@ -98,9 +100,11 @@ class ChatQueues:
         *,
         rng: Random | None = None,
         rest: Rest = trio.sleep,
+        guard: FloodGuard | None = None,
+        too_fast: TooFast | None = None,
     ) -> None:
         self._store = store
-        self._handling = Handling(dispatch, on_failure)
+        self._handling = Handling(dispatch, on_failure, guard=guard, too_fast=too_fast)
         self._finisher = Finisher(store, self._forget, rest=rest)
         self._rng = rng or Random()  # noqa: S311  spreads retries, guards nothing
         self._handlers: trio.Nursery | None = None

@@ -1,8 +1,8 @@
 """One update, from the moment its turn has come to its end.
 
-An update ends in one of four ways: its handlers returned; they failed or ran out of time; it was too old to be answered; or it
-failed, but money hangs on it, so that it does not end yet and will be tried again. Whatever else (a cancellation at
-shutdown, above all) is no end, and leaves the update unfinished in the inbox.
+An update ends in one of five ways: its handlers returned; they failed or ran out of time; it was too old to be answered; its
+sender asks too much at once; or it failed, but money hangs on it, so that it does not end yet and will be tried again. Whatever
+else (a cancellation at shutdown, above all) is no end, and leaves the update unfinished in the inbox.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import trio
 
 from vpnd.runtime import metrics
 from vpnd.runtime.journal import context, get_journal
+from vpnd.telegram.flood import FloodGuard, TooFast, Verdict
 from vpnd.telegram.update import StoredUpdate, handling
 
 __all__ = [
@@ -67,11 +68,22 @@ class Handling:
     Args:
         dispatch: runs the handlers of one update's JSON and raises what they raise.
         on_failure: tells the customer; its own failures are only written to the journal.
+        guard: says which updates are too many; None: none are.
+        too_fast: tells their sender, likewise.
     """
 
-    def __init__(self, dispatch: Callable[[dict[str, Any]], Awaitable[None]], on_failure: OnFailure) -> None:
+    def __init__(
+        self,
+        dispatch: Callable[[dict[str, Any]], Awaitable[None]],
+        on_failure: OnFailure,
+        *,
+        guard: FloodGuard | None = None,
+        too_fast: TooFast | None = None,
+    ) -> None:
         self._dispatch = dispatch
         self._on_failure = on_failure
+        self._guard = guard
+        self._too_fast = too_fast
 
     async def handle(self, update: StoredUpdate, *, attempt: int = 1) -> Ending:
         """Run the handlers of `update` under its deadline and return how it ended; only a cancellation is raised.
@@ -83,6 +95,13 @@ class Handling:
         if kind in _PERISHABLE and update.age() > STALE_AFTER:
             self._count(kind, "expired", update)
             return Ending.DROPPED
+        if self._guard is not None:
+            verdict = self._guard.judge(update, trio.current_time())
+            if verdict is not Verdict.HANDLE:
+                self._count(kind, "limited", update)
+                if verdict is Verdict.TELL:
+                    await self._tell_to_wait(update)
+                return Ending.DROPPED
         seconds = PRE_CHECKOUT_DEADLINE if kind == "pre_checkout_query" else DEADLINE
         error: Exception | None = None
         try:
@@ -123,6 +142,19 @@ class Handling:
                     "telegram.failure_not_told",
                     message=f"the customer could not be told: {type(second).__name__}: {second}",
                 )
+
+    async def _tell_to_wait(self, update: StoredUpdate) -> None:
+        if self._too_fast is None:
+            return
+        try:
+            with handling(update), trio.move_on_after(TELLING_TIME):
+                await self._too_fast(update)
+        # A courtesy, and in a flood one line for each that fails would be a flood itself.
+        except Exception as error:
+            journal.debug(
+                "telegram.not_told_to_wait",
+                message=f"somebody could not be told to wait: {type(error).__name__}: {error}",
+            )
 
     def _count(self, kind: str, outcome: str, update: StoredUpdate) -> None:
         label = kind if kind in metrics.UPDATE_KINDS else "other"

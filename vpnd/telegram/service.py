@@ -23,6 +23,7 @@ from vpnd.telegram.bot import TrioBot
 from vpnd.telegram.chats import GRACE, ChatQueues
 from vpnd.telegram.database_inbox import DatabaseInbox
 from vpnd.telegram.errors import Rejected, RetryLater, TelegramError, Unauthorized
+from vpnd.telegram.flood import FloodGuard, TooFast
 from vpnd.telegram.handling import OnFailure
 from vpnd.telegram.intake import BACKOFF_CAP, BACKOFF_FIRST, BACKOFF_UNAUTHORIZED, Intake
 from vpnd.telegram.outage import Outage, RefusePreCheckout, RepairNotice
@@ -46,11 +47,13 @@ class Callbacks:
         on_failure: an update's handlers failed (`UpdateDeadline` when they were cut): tell the customer. At most 5 s.
         repair_notice: chat id and update: nothing can be kept now, say that we are being repaired.
         refuse_pre_checkout: id of a pre-checkout query that cannot be checked now: answer it with a refusal.
+        too_fast: an update is one too many of its sender's and not handled: tell him. At most 5 s.
     """
 
     on_failure: OnFailure
     repair_notice: RepairNotice
     refuse_pre_checkout: RefusePreCheckout
+    too_fast: TooFast | None = None
 
 
 @attrs.frozen
@@ -160,7 +163,10 @@ async def open_telegram(
     sender = Sender(bot, lanes)
     said = callbacks(sender)
     rest = trio.sleep if db is None else db.rest
-    queues = ChatQueues(store, application.dispatch, said.on_failure, rest=rest)
+    guard = FloodGuard(settings.limits.user_burst, settings.limits.user_per_second)
+    queues = ChatQueues(
+        store, application.dispatch, said.on_failure, rest=rest, guard=guard, too_fast=said.too_fast
+    )
     intake = Intake(bot, store, queues, Outage(said.repair_notice, said.refuse_pre_checkout), rest=rest)
     async with trio.open_nursery() as nursery:
         await nursery.start(lanes.run)

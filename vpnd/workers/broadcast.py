@@ -196,9 +196,7 @@ class BroadcastRunner:
             self._begin(nursery)
             return self._interval
         until = trio.current_time() + self._claim_lease - LEASE_MARGIN
-        claimed = await broadcast_rows.claim(
-            self._db, list(self._active), room, holder=self._holder, lease=self._claim_lease
-        )
+        claimed = await self._claim(room)
         self._in_hand.extend((one, until) for one in claimed)
         self._begin(nursery)
         if claimed:
@@ -206,6 +204,17 @@ class BroadcastRunner:
         if not self._sending and not self._outcomes:
             await broadcast_rows.finish_if_served(self._db, list(self._active))
         return min(self._interval, 1.0)
+
+    async def _claim(self, room: int) -> list[Claimed]:
+        """Take so many in hand, of news of the service itself first."""
+        claimed: list[Claimed] = []
+        for urgent in (True, False):
+            which = [one.id for one in self._active.values() if one.urgent is urgent]
+            if which and len(claimed) < room:
+                claimed += await broadcast_rows.claim(
+                    self._db, which, room - len(claimed), holder=self._holder, lease=self._claim_lease
+                )
+        return claimed
 
     def _room(self) -> int:
         """How many to claim now: a new batch when the last one has been begun."""

@@ -679,6 +679,18 @@ reminder-over =
        *[other] {""}
     }
 
+## Maintenance of a node
+
+maintenance =
+    🔧 <b>Maintenance is planned</b>
+
+    The server <b>{ $node }</b> is worked on from <b>{ $start }</b> until <b>{ $end }</b>. The connection through it can break off meanwhile; afterwards it works again by itself.{ $others ->
+        [yes] {" "}Your app has other servers: choose one of them for that time.
+       *[no] {""}
+    }
+
+    You don’t have to do anything, and your link stays the same.
+
 ## Trial
 
 trial =
@@ -964,6 +976,11 @@ repair =
 
     The bot is back in a few minutes. Your VPN keeps working, and no payment gets lost.
 alert-repair = We are being repaired and back in a few minutes. Your VPN keeps working.
+too-fast =
+    <b>One moment, please</b>
+
+    That is more at once than I can answer. Wait a few seconds and go on: your subscription and your payments are safe.
+alert-too-fast = One moment, please: that is quicker than I can answer.
 
 ## Commands
 

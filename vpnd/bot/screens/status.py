@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from vpnd.bot.admin_callbacks import Status, Switches
 from vpnd.bot.callbacks import Home
+from vpnd.bot.markup import visible_length
 from vpnd.bot.screens.alerts import alarm_line
 from vpnd.bot.screens.screen import MAX_TEXT, Button, Screen, paragraphs
 from vpnd.bot.screens.trouble import banner
-from vpnd.bot.show import visible_length
 from vpnd.bot.speech import Speech
 from vpnd.shop.money import Money
 from vpnd.shop.switches import Snapshot

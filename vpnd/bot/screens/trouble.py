@@ -9,7 +9,7 @@ from vpnd.bot.screens.screen import Button, Screen, paragraphs
 from vpnd.bot.speech import Speech
 
 #: What can be said without knowing anything: text keys that take no values.
-WORDS: Final = ("stale", "not-yours", "trouble", "unknown-text", "repair", "notice-unknown")
+WORDS: Final = ("stale", "not-yours", "trouble", "unknown-text", "repair", "notice-unknown", "too-fast")
 
 
 def words(speech: Speech, key: str) -> Screen:
