@@ -69,6 +69,7 @@ def raised_alarm(alarm: Alarm, who: str) -> dict[str, Any]:
 
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+NOTHING = Money(0, "RUB")
 HUGE = 2**63 - 1  # the largest key there can be
 TITLES = {"en": "Family & <friends>", "ru": "Семья & <друзья>"}
 PLAN = "p" + "x" * 31  # the longest plan id there can be
@@ -253,9 +254,10 @@ def screens(speech: Speech) -> dict[str, Screen]:
     """Every screen, with values that try to break it."""
     name = "A<b>&" * 10
     found: dict[str, Screen] = {
-        "home new": home.home(speech, name, None, NOW),
-        "home active": home.home(speech, name, made(), NOW),
-        "home expired": home.home(speech, name, ENDED.subscription, NOW, preface="x"),
+        "home new": home.home(speech, name, None, NOW, NOTHING),
+        "home active": home.home(speech, name, made(), NOW, Money(10_123_456, "RUB")),
+        "home expired": home.home(speech, name, ENDED.subscription, NOW, NOTHING, preface="x"),
+        "home starting": home.home(speech, name, made(activated_at=None), NOW, NOTHING),
         "invite": home.invite(speech, "shop_bot", "ABCD2345", STANDING, "RUB"),
         "invite plain": home.invite(
             speech, "shop_bot", "ABCD2345", ReferralStanding(0, 0, 0, None, None, 0), "RUB"
@@ -399,9 +401,9 @@ def screens(speech: Speech) -> dict[str, Screen]:
         "receipt renewed": paid.receipt(speech, RECEIPT | {"renewed": True}, HELD, PAGE),
         "help": help_screens.overview(speech, "@support"),
         "home trial": home.home(
-            speech, name, None, NOW, trial_hours=72, preface=trouble.banner(speech, "<b>")
+            speech, name, None, NOW, NOTHING, trial_hours=72, preface=trouble.banner(speech, "<b>")
         ),
-        "home on trial": home.home(speech, name, made(trial=True), NOW, trial_hours=12),
+        "home on trial": home.home(speech, name, made(trial=True), NOW, NOTHING, trial_hours=12),
         "plans in an incident": plans.plans(speech, OFFERS, "RUB", preface=trouble.banner(speech, "x & y")),
         "shop paused": trouble.shop_paused(speech, "<why> " * 160),
         "trial": trial.offer(speech, TITLES["en"], 8760),

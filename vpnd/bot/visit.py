@@ -60,8 +60,8 @@ class Visit:
             await send(self.deps.sender, Lane.REPLY, self.chat_id, screen, self.deps.qr)
 
     async def portfolio(self) -> Portfolio:
-        """The customer's subscriptions and the business time; one read."""
-        return await portfolio(self.deps.db, self.customer.id)
+        """The customer's subscriptions, his balance and the business time; one read."""
+        return await portfolio(self.deps.db, self.customer.id, self.deps.currency)
 
     async def show_menu(self, preface: str | None = None) -> None:
         """The menu: the first screen, or only its buttons under `preface`."""
@@ -74,6 +74,7 @@ class Visit:
                 self.customer.first_name,
                 own.foremost,
                 own.now,
+                own.balance,
                 trial_hours=hours,
                 preface=banner,
             )

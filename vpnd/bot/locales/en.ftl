@@ -57,10 +57,15 @@ home-active =
     <b>Hello, { $name }!</b>
 
     ✅ Your VPN is on until <b>{ $until }</b> ({ $left } left).
+home-starting =
+    <b>Hello, { $name }!</b>
+
+    ⏳ Your VPN is being switched on; it usually takes a few seconds. It is paid until <b>{ $until }</b>.
+home-balance = 💰 On your balance: <b>{ $total }</b>
 home-expired =
     <b>Hello, { $name }!</b>
 
-    Your VPN has been off since { $until }. Renew it and the same link works again; there is nothing to set up anew.
+    ⛔️ Your VPN has been off since { $until }. Renew it and the same link works again; there is nothing to set up anew.
 
 button-buy = 🚀 Get VPN
 button-plans = 🛍 All plans

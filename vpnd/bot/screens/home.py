@@ -63,19 +63,27 @@ def home(
     name: str,
     subscription: Subscription | None,
     now: datetime,
+    balance: Money,
     *,
     trial_hours: int = 0,
     preface: str | None = None,
 ) -> Screen:
-    """The first screen, with how the longest-lasting subscription stands. `preface` is HTML said before it."""
+    """The first screen: how the longest-lasting subscription stands, and what lies on the balance.
+
+    An empty balance is told to whoever has a subscription; a newcomer has nothing to look for there. `preface` is HTML said
+    before it.
+    """
     if subscription is None:
         text = speech.say("home-new", name=name)
-    elif subscription.expires_at > now:
+    elif subscription.expires_at <= now or not subscription.active:
+        text = speech.say("home-expired", name=name, until=subscription.expires_at)
+    elif subscription.activated_at is None:
+        text = speech.say("home-starting", name=name, until=subscription.expires_at)
+    else:
         left = speech.left(subscription.expires_at, now)
         text = speech.say("home-active", name=name, until=subscription.expires_at, left=left)
-    else:
-        text = speech.say("home-expired", name=name, until=subscription.expires_at)
-    return Screen(paragraphs(preface, text), menu_rows(speech, subscription, trial_hours=trial_hours))
+    purse = None if subscription is None and not balance.amount else speech.say("home-balance", total=balance)
+    return Screen(paragraphs(preface, text, purse), menu_rows(speech, subscription, trial_hours=trial_hours))
 
 
 def invite(
