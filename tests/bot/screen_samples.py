@@ -21,6 +21,7 @@ from vpnd.bot.screens import (
     keeping,
     money,
     notifications,
+    own_link,
     paid,
     payment,
     plans,
@@ -112,6 +113,8 @@ OFFERS = [
 ]
 HELD = Held(made(), TITLES, can_change=True)
 ENDED = Held(made(status="expired", expires_at=NOW - timedelta(days=1)), TITLES)
+NAMED = Held(made(title="<b>&" * 8), TITLES)
+NAMED_ENDED = Held(made(title="W" * 32, status="expired", expires_at=NOW - timedelta(days=1)), TITLES)
 INVOICE = Invoice(
     1,
     "cryptopay",
@@ -335,6 +338,15 @@ def screens(speech: Speech) -> dict[str, Screen]:
             )
             for way in ("off", "balance", "stars")
         },
+        "subscriptions named": subscription.several(speech, [NAMED, NAMED_ENDED], NOW),
+        "subscription named": subscription.one(speech, NAMED, PAGE, NOW, others=True, preface="x"),
+        "subscription named ended": subscription.one(speech, NAMED_ENDED, PAGE, NOW, preface="x"),
+        "rename": own_link.ask_for_name(speech, HELD),
+        "rename named": own_link.ask_for_name(speech, NAMED),
+        "rename again": own_link.ask_for_name(speech, NAMED, too_long=True),
+        "rotate": own_link.confirm_rotation(speech, NAMED),
+        "rotate done": subscription.one(speech, NAMED, DIRECT, NOW, preface=own_link.rotated(speech)),
+        "rotate too soon": own_link.rotated_before(speech, NAMED, timedelta(seconds=61)),
         "stop stars": keeping.stop_stars(speech, HELD),
         "other plans": keeping.other_plans(speech, HELD, [(TITLES["en"], CHANGE)], NOW),
         "other plans none": keeping.other_plans(speech, HELD, [], NOW),

@@ -32,7 +32,7 @@ from telegram.ext import (
     filters,
 )
 
-from vpnd.bot import callbacks, filling, giving_back, presses, promo, running, stars_told
+from vpnd.bot import callbacks, filling, giving_back, own_link, presses, promo, running, stars_told
 from vpnd.bot.answers import stale
 from vpnd.bot.callbacks import Action, decode
 from vpnd.bot.counters import stale_presses_total
@@ -350,6 +350,7 @@ async def _say_what_can_be_done(visit: Visit) -> None:
 _READERS: Final[dict[Expected, Callable[[Visit, str], Awaitable[None]]]] = {
     "topup_amount": filling.read_words,
     "promo_code": promo.read_words,
+    "subscription_title": own_link.read_words,
 }
 
 #: Commands that no menu shows.

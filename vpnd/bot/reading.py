@@ -85,6 +85,11 @@ class Held:
         """The plan's title in the language, else in English, else in any."""
         return title_of(self.titles, language, self.subscription.plan_id)
 
+    def called(self, language: str) -> str:
+        """What its owner calls it, with the plan's title behind it; that alone for one without a name."""
+        own, plan = self.subscription.title, self.title(language)
+        return plan if own is None else f"{own} · {plan}"
+
 
 @frozen
 class Portfolio:

@@ -97,11 +97,11 @@ class Visit:
         self.deps.wake_all()
         return result
 
-    async def expect(self, what: Expected) -> None:
-        """Take the customer's next words for this."""
+    async def expect(self, what: Expected, *, about: int | None = None) -> None:
+        """Take the customer's next words for this; `about`: the subscription that they will be about."""
 
         async def body(tx: Transaction) -> None:
-            await set_expectation(tx, self.customer.id, what)
+            await set_expectation(tx, self.customer.id, what, about=about)
 
         await self.deps.db.run("bot.expect", body)
 

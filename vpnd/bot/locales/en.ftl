@@ -418,6 +418,40 @@ button-change-plan = 🔀 Change the plan
 button-change-to = { $title } · { $left }
 button-change-yes = ✅ Change the plan
 button-one-more = ➕ One more subscription
+button-named-subscription = { $state ->
+        [active] ✅ { $title }
+       *[expired] ⛔️ { $title }
+    }
+button-rename = ✏️ Name
+button-unname = ✖️ Take the name away
+button-rotate = ♻️ New link
+button-rotate-yes = ♻️ Yes, make a new link
+rename =
+    ✏️ <b>What would you like to call it?</b>
+
+    Write a name here, for instance “Mum’s phone”: at most { $most } characters. Only you see it.
+rename-again =
+    ✏️ <b>That is a little too long</b>
+
+    Please write a name of at most { $most } characters.
+rename-now = It is called <b>{ $title }</b> now.
+rotate =
+    ♻️ <b>A new link for { $title }?</b>
+
+    The old link stops working at once, also the old QR code and the old page, and every device that is connected by it is cut off. Afterwards set the new link up on your own devices.
+
+    What you have paid for stays as it is. It helps when somebody else has got hold of your link.
+rotate-done =
+    ♻️ <b>Here is your new link</b>
+
+    The old one doesn’t work any more. Please replace it in the apps on your devices.
+rotate-too-soon =
+    <b>{ $title } has just got a new link</b>
+
+    You can make another one in { $minutes ->
+        [one] { $minutes } minute
+       *[other] { $minutes } minutes
+    }. The present link works.
 renews-off = 🔁 Auto-renewal is off.
 renews-balance = 🔁 It renews itself from your balance shortly before it ends. If the money isn’t enough, I’ll tell you in time.
 renews-stars = ⭐ Telegram renews it by itself every month.
