@@ -10,6 +10,7 @@ from uuid import UUID
 import attrs
 
 from vpnd.bot.admin_callbacks import RefundAllNow, RefundNow
+from vpnd.bot.apps import APPS
 from vpnd.bot.callbacks import Pay, Periods
 from vpnd.bot.clocks import Ending, Preferences
 from vpnd.bot.connect import ConnectInfo
@@ -17,6 +18,8 @@ from vpnd.bot.reading import Held, NextStep, Purse
 from vpnd.bot.screens import (
     alerts,
     balance,
+    connecting,
+    diagnosis,
     home,
     keeping,
     money,
@@ -48,6 +51,7 @@ from vpnd.monitors.service import ALARMS
 from vpnd.payments.terms import TopUps
 from vpnd.runtime.worker_spec import WorkerStatistics
 from vpnd.shop.access_removal import Removed
+from vpnd.shop.diagnosis import Diagnosis, NodeView
 from vpnd.shop.ledger import StatementLine
 from vpnd.shop.money import Money
 from vpnd.shop.plan_change import PlanChange
@@ -115,6 +119,21 @@ HELD = Held(made(), TITLES, can_change=True)
 ENDED = Held(made(status="expired", expires_at=NOW - timedelta(days=1)), TITLES)
 NAMED = Held(made(title="<b>&" * 8), TITLES)
 NAMED_ENDED = Held(made(title="W" * 32, status="expired", expires_at=NOW - timedelta(days=1)), TITLES)
+_NODES = {
+    "unseen": (NodeView("<de>", True, True),),
+    "no_node": (),
+    "starting": (NodeView("a", True, False), NodeView("b", True, False)),
+    "all_silent": tuple(NodeView(f"<node-{number}>", False, True) for number in range(9)),
+    "some_silent": (NodeView("a & b", False, False), NodeView("c", True, True)),
+}
+DIAGNOSES = {
+    **{
+        state: Diagnosis(HUGE, NOW, NOW + timedelta(days=27), True, True, nodes)
+        for state, nodes in _NODES.items()
+    },
+    "over": Diagnosis(HUGE, NOW, NOW - timedelta(days=1), False, True, ()),
+    "off": Diagnosis(HUGE, NOW, NOW + timedelta(days=1), False, True, ()),
+}
 INVOICE = Invoice(
     1,
     "cryptopay",
@@ -341,6 +360,11 @@ def screens(speech: Speech) -> dict[str, Screen]:
         "subscriptions named": subscription.several(speech, [NAMED, NAMED_ENDED], NOW),
         "subscription named": subscription.one(speech, NAMED, PAGE, NOW, others=True, preface="x"),
         "subscription named ended": subscription.one(speech, NAMED_ENDED, PAGE, NOW, preface="x"),
+        "connect": connecting.platforms(speech, NAMED),
+        "connect no node": connecting.steps(speech, APPS["ios_happ"], HELD, ConnectInfo()),
+        "connect works": connecting.works(speech),
+        "diagnosis of nothing": diagnosis.nothing_to_look_at(speech, "https://support.example.org"),
+        "help plain": help_screens.overview(speech, None),
         "rename": own_link.ask_for_name(speech, HELD),
         "rename named": own_link.ask_for_name(speech, NAMED),
         "rename again": own_link.ask_for_name(speech, NAMED, too_long=True),
@@ -460,8 +484,11 @@ def screens(speech: Speech) -> dict[str, Screen]:
         found[template] = render(speech, ARGS[template])
     for key in trouble.WORDS:
         found[key] = trouble.words(speech, key)
-    for platform in help_screens.PLATFORMS:
-        screen = help_screens.platform(speech, platform, None)
-        assert screen is not None
-        found[f"help {platform}"] = screen
+    for word, app in APPS.items():
+        found[f"connect {word}"] = connecting.steps(speech, app, NAMED, PAGE)
+        found[f"connect {word} direct"] = connecting.steps(speech, app, HELD, DIRECT)
+        found[f"connect {word} without"] = connecting.steps(speech, app, None, ConnectInfo())
+    for state, view in DIAGNOSES.items():
+        found[f"diagnosis {state}"] = diagnosis.diagnosis(speech, NAMED, view, "<why> " * 160, "@support")
+        found[f"diagnosis {state} plain"] = diagnosis.diagnosis(speech, HELD, view, None, None)
     return found

@@ -355,6 +355,10 @@ _LETTERS: Final[dict[str, type[Action]]] = {
     "ou": own.Unname,
     "or": own.Rotate,
     "ox": own.RotateNow,
+    "oc": own.Connect,
+    "oa": own.ConnectBy,
+    "oy": own.Works,
+    "oz": own.DoesNotWork,
 }
 _LETTER_OF: Final = {kind: letter for letter, kind in _LETTERS.items()}
 

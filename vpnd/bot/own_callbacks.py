@@ -1,4 +1,4 @@
-"""What the buttons of one's own affairs carry: a name, a new link. Each is checked when it is pressed."""
+"""What the buttons of one's own affairs carry: a name, a new link, a device to connect. Each is checked when it is pressed."""
 
 import attrs
 
@@ -29,5 +29,32 @@ class Rotate(Action):
 @attrs.frozen
 class RotateNow(Action):
     """Yes: the old link and whoever is connected by it end now."""
+
+    subscription: int
+
+
+@attrs.frozen
+class Connect(Action):
+    """The choice of a platform to connect by a subscription; 0: the one that is on and lasts longest."""
+
+    subscription: int
+
+
+@attrs.frozen
+class ConnectBy(Action):
+    """How to connect by an app, or by the recommended one of a platform; 0: by whatever is on and lasts longest."""
+
+    app: str
+    subscription: int
+
+
+@attrs.frozen
+class Works(Action):
+    """It works."""
+
+
+@attrs.frozen
+class DoesNotWork(Action):
+    """It does not: what the shop can see of the reasons; 0: of the subscription that is on and lasts longest."""
 
     subscription: int

@@ -11,6 +11,7 @@ from vpnd.bot import (
     admin_callbacks,
     buying,
     callbacks,
+    connecting,
     filling,
     giving_back,
     keeping,
@@ -23,7 +24,6 @@ from vpnd.bot import (
 )
 from vpnd.bot.answers import stale
 from vpnd.bot.callbacks import Action
-from vpnd.bot.screens import help as help_screens
 from vpnd.bot.screens import home
 from vpnd.bot.speech import Speech
 from vpnd.bot.visit import Visit
@@ -35,20 +35,6 @@ from vpnd.shop.referrals import standing_of
 async def show_home(visit: Visit, _action: Action) -> None:
     """The menu."""
     await visit.show_menu()
-
-
-async def show_help(visit: Visit, _action: Action) -> None:
-    """The choice of a platform."""
-    await visit.show(help_screens.overview(visit.speech, visit.deps.support))
-
-
-async def show_help_for(visit: Visit, action: callbacks.HelpFor) -> None:
-    """The steps on one platform."""
-    screen = help_screens.platform(visit.speech, action.platform, visit.deps.support)
-    if screen is None:
-        await stale(visit, "unreadable")
-    else:
-        await visit.show(screen)
 
 
 async def show_languages(visit: Visit, _action: Action) -> None:
@@ -115,8 +101,12 @@ HANDLERS: Final[dict[type[Action], Handler]] = {
     callbacks.TopUpPay: filling.pay,
     callbacks.Promo: promo.ask_for_code,
     callbacks.ForgetPromo: promo.forget,
-    callbacks.Help: show_help,
-    callbacks.HelpFor: show_help_for,
+    callbacks.Help: connecting.show_help,
+    callbacks.HelpFor: connecting.show_platform,
+    own_callbacks.Connect: connecting.show_platforms,
+    own_callbacks.ConnectBy: connecting.show_steps,
+    own_callbacks.Works: connecting.say_it_works,
+    own_callbacks.DoesNotWork: connecting.find_out,
     callbacks.Languages: show_languages,
     callbacks.SetLanguage: choose_language,
     callbacks.Invite: show_invite,

@@ -271,9 +271,7 @@ link-block =
     { $link }
 connect-steps =
     <b>How to connect</b>
-    1. Install an app: “Help” names one for your device.
-    2. Copy the link, or scan the QR code with another device.
-    3. In the app: “+” → “Import from clipboard”, then turn it on.
+    Choose your device below: I’ll show you an app, and your link gets into it by one tap.
 expired-notice =
     <b>Your subscription has ended</b>
 
@@ -923,48 +921,76 @@ help =
 
     Which device would you like to connect? I’ll show you an app and the steps.
 help-support = Still stuck? Write to { $support }.
-help-android =
-    <b>Android</b>
+connect =
+    📱 <b>{ $title }: connect a device</b>
 
-    1. Install <b>Hiddify</b> or <b>v2rayNG</b> from Google Play.
-    2. Copy your link under “My subscription”.
-    3. Hiddify: “+” → “Add from clipboard”. v2rayNG: “+” → “Import from clipboard”.
-    4. Tap the big round button and allow the VPN connection.
-help-ios =
-    <b>iPhone and iPad</b>
+    Which device is it? I’ll show you an app, and your link gets into it by one tap.
+connect-app =
+    📱 <b>{ $platform }: { $app }</b>
 
-    1. Install <b>Streisand</b> or <b>Happ</b> from the App Store.
-    2. Copy your link under “My subscription”.
-    3. In the app: “+” → “Add from clipboard”.
-    4. Turn the switch on and allow the VPN configuration.
-help-windows =
-    <b>Windows</b>
+    1. { $device ->
+        [tv] Install <b>{ $app }</b> on the TV.
+       *[other] Install <b>{ $app }</b>; “Get { $app }” leads to it.
+    }
+    2. { $how ->
+        [open] Tap “Open in { $app }”: your link goes in by itself.
+        [keys] Copy your link and press Ctrl+V in its window.
+        [scan] Show the QR code on your phone and scan it with the app, or send the link to the TV.
+       *[paste] Copy your link. In the app: “+” → “Add from clipboard”.
+    }
+    3. { $device ->
+        [windows] Turn it on. If it asks: “Set system proxy” or TUN mode.
+        [linux] Turn it on; “VPN” mode asks for your password once.
+        [ios] Turn it on and allow the VPN configuration.
+        [macos] Turn it on and allow the VPN configuration.
+       *[other] Turn it on and allow the VPN connection.
+    }
+connect-first = First you need a link: get the VPN, and it is here within seconds.
+connect-works =
+    🎉 <b>Wonderful!</b>
 
-    1. Install <b>Hiddify</b> or <b>v2rayN</b> from its page on GitHub.
-    2. Copy your link under “My subscription”.
-    3. Hiddify: “+” → “Add from clipboard”. v2rayN: press Ctrl+V in its window.
-    4. Turn it on; in v2rayN choose “Set system proxy” or TUN mode.
-help-macos =
-    <b>macOS</b>
-
-    1. Install <b>Streisand</b> or <b>Happ</b> from the App Store, or <b>Hiddify</b> from GitHub.
-    2. Copy your link under “My subscription”.
-    3. In the app: “+” → “Add from clipboard”.
-    4. Turn it on and allow the VPN configuration.
-help-linux =
-    <b>Linux</b>
-
-    1. Install <b>Hiddify</b> (AppImage or deb on GitHub).
-    2. Copy your link under “My subscription”.
-    3. In the app: “+” → “Add from clipboard”.
-    4. Turn it on; “VPN” mode asks for your password once.
-help-tv =
-    <b>Android TV</b>
-
-    1. Install <b>Happ</b> or <b>v2rayNG</b> from Google Play on the TV.
-    2. Open “My subscription” → “QR code” on your phone.
-    3. Scan it with the app, or send the link to the TV.
-    4. Turn it on and allow the VPN connection.
+    Enjoy it. The same link works on your other devices, too. I’ll remind you in time before it ends.
+button-get-app = ⬇️ Get { $app }
+button-open-app = 🚀 Open in { $app }
+button-other-app = { $app }
+button-works = ✅ It works
+button-does-not-work = 🩺 It doesn’t work
+button-look-again = 🔄 Look again
+button-support = 💬 Write to support
+diagnosis =
+    🩺 <b>{ $title }: let’s see</b>
+diagnosis-paid = { $paid ->
+        [yes] ✅ It is paid until { $until }.
+       *[no] ⛔️ Its time ended on { $until }.
+    }
+diagnosis-on = { $on ->
+        [yes] ✅ It is switched on.
+       *[no] ⛔️ It is switched off.
+    }
+diagnosis-heard = { $heard ->
+        [all] ✅ { $count ->
+            [one] The server knows you.
+           *[other] All { $count } servers know you.
+        }
+        [some] ⏳ { $some } of { $count } servers know you so far.
+        [none] ⏳ The servers are just being told of you.
+       *[nobody] ⏳ There is no server yet.
+    }
+diagnosis-answer = { $answer ->
+        [all] ✅ Our servers answer.
+        [some] ⚠️ Not answering just now: { $names }.
+       *[none] ⛔️ Not answering just now: { $names }.
+    }
+diagnosis-step = <b>What to do</b>
+    { $cause ->
+        [over] Renew it, and the same link works again within seconds.
+        [off] It was switched off before its time. Please write to support.
+        [no_node] The servers are just being set up. Please look again a little later.
+        [starting] It is usually ready within a minute. Please wait a moment and look again.
+        [all_silent] It is on our side, and we have been alerted. There is nothing to change on your device: please look again in a few minutes.
+        [some_silent] Choose another server in the app; update the subscription there first. We have been alerted to the one that is away.
+       *[unseen] All is well on our side. Please try, one after the other: update the subscription in the app · turn the VPN off and on · end other VPN apps · look whether date and time of the device are right · try another network, Wi-Fi or mobile. If nothing helps, set it up once more, or make a new link.
+    }
 button-platform-android = Android
 button-platform-ios = iPhone · iPad
 button-platform-windows = Windows
@@ -1017,3 +1043,7 @@ command-language = Язык / Language
 
 # The one entry that an app shows for a subscription that has ended.
 profile-expired = Ended: renew it in the bot
+# The page that opens an app, as plain text.
+page-open = Open in { $app }
+page-open-button = Open { $app }
+page-open-hint = Nothing happens? Install { $app } first, then tap the button again. Or copy your link in the chat with the bot.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from vpnd.bot.callbacks import Help, Home, OneSubscription, Plans, QrCode, Subscriptions
+from vpnd.bot.callbacks import Home, OneSubscription, Plans, QrCode, Subscriptions
 from vpnd.bot.connect import ConnectInfo
 from vpnd.bot.markup import Markup, code
-from vpnd.bot.own_callbacks import Rename, Rotate
+from vpnd.bot.own_callbacks import Connect, Rename, Rotate
 from vpnd.bot.reading import Held
 from vpnd.bot.screens.keeping import go_on, keeping_rows, renewal_line
 from vpnd.bot.screens.screen import MAX_COPY, Button, Row, Screen, paragraphs
@@ -85,7 +85,7 @@ def one(
         rows.append(
             (
                 Button(speech.label("button-qr"), QrCode(subscription.id)),
-                Button(speech.label("button-how-to-connect"), Help()),
+                Button(speech.label("button-how-to-connect"), Connect(subscription.id)),
             )
         )
     own = (
