@@ -79,6 +79,7 @@ HUGE = 2**63 - 1  # the largest key there can be
 TITLES = {"en": "Family & <friends>", "ru": "Семья & <друзья>"}
 PLAN = "p" + "x" * 31  # the longest plan id there can be
 LINK = "vless://" + "u" * 36 + "@de.example.org:443?" + "q" * 250 + "#de"
+INVITE = home.invite_link("shop_bot", "ABCD2345")
 PAGE = ConnectInfo("https://vpn.example.org/sub/" + "t" * 32, (LINK,))
 DIRECT = ConnectInfo(None, (LINK, LINK + "2", LINK + "3", LINK + "4"))
 
@@ -280,10 +281,9 @@ def screens(speech: Speech) -> dict[str, Screen]:
         "home active": home.home(speech, name, made(), NOW, Money(10_123_456, "RUB")),
         "home expired": home.home(speech, name, ENDED.subscription, NOW, NOTHING, preface="x"),
         "home starting": home.home(speech, name, made(activated_at=None), NOW, NOTHING),
-        "invite": home.invite(speech, "shop_bot", "ABCD2345", STANDING, "RUB"),
-        "invite plain": home.invite(
-            speech, "shop_bot", "ABCD2345", ReferralStanding(0, 0, 0, None, None, 0), "RUB"
-        ),
+        "invite": home.invite(speech, INVITE, STANDING, "RUB"),
+        "invite plain": home.invite(speech, INVITE, ReferralStanding(0, 0, 0, None, None, 0), "RUB"),
+        "invite qr": home.invite_qr(speech, INVITE),
         "languages": home.languages(speech, speech.texts),
         "plans": plans.plans(speech, OFFERS, "RUB"),
         "plans none": plans.plans(speech, [], "RUB"),

@@ -178,8 +178,8 @@ def test_nothing_is_promised_that_does_not_exist() -> None:
     """A shop without rewards says nothing of any."""
     speech = Speech(Texts.load(), "en")
 
-    plain = home.invite(speech, "b", "C", ReferralStanding(2, 1, 0, None, None, 0), "RUB")
-    first = home.invite(speech, "b", "C", ReferralStanding(2, 1, 0, 3, 10, 0), "RUB")
+    plain = home.invite(speech, "https://t.me/b?start=ref_C", ReferralStanding(2, 1, 0, None, None, 0), "RUB")
+    first = home.invite(speech, "https://t.me/b?start=ref_C", ReferralStanding(2, 1, 0, 3, 10, 0), "RUB")
 
     assert "%" not in plain.text
     assert "2 more paying guests, and you get <b>10%</b>" in first.text

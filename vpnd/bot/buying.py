@@ -22,6 +22,16 @@ async def show_plans(visit: Visit, _action: Action) -> None:
     await visit.show(plans.plans(visit.speech, offers, visit.deps.currency, preface=banner))
 
 
+async def show_named_plan(visit: Visit, plan: str) -> None:
+    """The periods of a plan that somebody was sent a link to; all plans, if it is not on sale."""
+    offers = await offers_on_sale(visit.deps.db)
+    if any(offer.plan_id == plan for offer in offers):
+        await visit.show(plans.periods(visit.speech, plan, offers, visit.deps.currency))
+    else:
+        banner = trouble.banner(visit.speech, visit.deps.banner)
+        await visit.show(plans.plans(visit.speech, offers, visit.deps.currency, preface=banner))
+
+
 async def show_periods(visit: Visit, action: callbacks.Periods) -> None:
     """The periods of a plan, to buy it or to prolong a subscription."""
     renews = 0

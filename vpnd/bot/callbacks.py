@@ -359,6 +359,7 @@ _LETTERS: Final[dict[str, type[Action]]] = {
     "oa": own.ConnectBy,
     "oy": own.Works,
     "oz": own.DoesNotWork,
+    "oi": own.InviteQr,
 }
 _LETTER_OF: Final = {kind: letter for letter, kind in _LETTERS.items()}
 

@@ -32,7 +32,7 @@ from telegram.ext import (
     filters,
 )
 
-from vpnd.bot import callbacks, filling, giving_back, own_link, presses, promo, running, stars_told
+from vpnd.bot import buying, callbacks, filling, giving_back, own_link, presses, promo, running, stars_told
 from vpnd.bot.answers import stale
 from vpnd.bot.callbacks import Action, decode
 from vpnd.bot.counters import stale_presses_total
@@ -66,6 +66,7 @@ COMMANDS: Final[dict[str, Action]] = {
 # What the payload of a link begins with.
 _REFERRAL: Final = "ref_"
 _PROMO: Final = "promo_"
+_PLAN: Final = "plan_"
 #: Commands with something behind them, and the admins' own: those have handlers of their own.
 _SPECIAL: Final = ("start", "promo")
 _GONE: Final = (ChatMember.BANNED, ChatMember.LEFT)  # how Telegram names a bot that was blocked
@@ -179,7 +180,7 @@ class _Handlers:
     # -------------------------------------------------------------------------------------- words
 
     async def on_start(self, update: Update, context: Context) -> None:
-        """`/start`, with what the link carried: the code of whoever sent it, or a promo code."""
+        """`/start`, with what the link carried: the code of whoever sent it, a promo code, or a plan."""
         message, user = update.message, update.effective_user
         if message is None or user is None:
             return
@@ -188,6 +189,8 @@ class _Handlers:
         visit = await self._visit(update, user, message.chat_id, referral=referral)
         if payload.startswith(_PROMO):
             await self._run(visit, lambda visit: _enter_code(visit, payload.removeprefix(_PROMO)))
+        elif payload.startswith(_PLAN):
+            await self._run(visit, lambda visit: _open_plan(visit, payload.removeprefix(_PLAN)))
         else:
             await self._run(visit, _show_menu)
 
@@ -340,6 +343,12 @@ async def _show_menu(visit: Visit) -> None:
 async def _enter_code(visit: Visit, code: str) -> None:
     await visit.expect_nothing()
     await promo.enter(visit, code)
+
+
+async def _open_plan(visit: Visit, plan: str) -> None:
+    """The periods of a plan that a link names; the plans, if there is no such plan on sale."""
+    await visit.expect_nothing()
+    await buying.show_named_plan(visit, plan)
 
 
 async def _say_what_can_be_done(visit: Visit) -> None:

@@ -58,3 +58,8 @@ class DoesNotWork(Action):
     """It does not: what the shop can see of the reasons; 0: of the subscription that is on and lasts longest."""
 
     subscription: int
+
+
+@attrs.frozen
+class InviteQr(Action):
+    """The customer's referral link as a picture."""

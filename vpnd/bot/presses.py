@@ -14,6 +14,7 @@ from vpnd.bot import (
     connecting,
     filling,
     giving_back,
+    inviting,
     keeping,
     own_callbacks,
     own_link,
@@ -29,7 +30,6 @@ from vpnd.bot.speech import Speech
 from vpnd.bot.visit import Visit
 from vpnd.database.scope import Transaction
 from vpnd.shop.customers import set_language
-from vpnd.shop.referrals import standing_of
 
 
 async def show_home(visit: Visit, _action: Action) -> None:
@@ -54,16 +54,6 @@ async def choose_language(visit: Visit, action: callbacks.SetLanguage) -> None:
 
     await visit.deps.db.run("bot.language", body)
     await evolve(visit, speech=Speech(texts, action.language)).show_menu()
-
-
-async def show_invite(visit: Visit, _action: Action) -> None:
-    """The customer's own link for friends, and how he stands as a host."""
-    deps = visit.deps
-    standing = await standing_of(deps.db, visit.customer.id, deps.currency)
-    username = deps.sender.bot.username
-    await visit.show(
-        home.invite(visit.speech, username, visit.customer.referral_code, standing, deps.currency)
-    )
 
 
 Handler = Callable[[Visit, Any], Awaitable[None]]
@@ -109,7 +99,8 @@ HANDLERS: Final[dict[type[Action], Handler]] = {
     own_callbacks.DoesNotWork: connecting.find_out,
     callbacks.Languages: show_languages,
     callbacks.SetLanguage: choose_language,
-    callbacks.Invite: show_invite,
+    callbacks.Invite: inviting.show_invite,
+    own_callbacks.InviteQr: inviting.show_qr_code,
     callbacks.Trial: trying.show_trial,
     callbacks.StartTrial: trying.start_trial,
     callbacks.Notifications: quiet.show_notifications,

@@ -507,6 +507,11 @@ invite-next = { $count ->
        *[other] { $count } more paying guests, and you get <b>{ $percent }%</b>.
     }
 invite-earned = Paying guests: <b>{ $paying }</b>, earned so far: <b>{ $earned }</b>
+invite-qr =
+    🎁 <b>Invite a friend</b>
+
+    Let your friend scan this, or send the link:
+    { $link }
 button-share = 📤 Share
 alert-share-text = A VPN that simply works:
 ## Balance

@@ -515,6 +515,11 @@ invite-next = { $count ->
        *[other] Ещё { $count } платящих гостей — и вы получаете <b>{ $percent }%</b>.
     }
 invite-earned = Платящих гостей: <b>{ $paying }</b>, заработано: <b>{ $earned }</b>
+invite-qr =
+    🎁 <b>Пригласить друга</b>
+
+    Дайте другу отсканировать или отправьте ссылку:
+    { $link }
 button-share = 📤 Поделиться
 alert-share-text = VPN, который просто работает:
 ## Баланс
