@@ -79,6 +79,7 @@ HUGE = 2**63 - 1  # the largest key there can be
 TITLES = {"en": "Family & <friends>", "ru": "Семья & <друзья>"}
 PLAN = "p" + "x" * 31  # the longest plan id there can be
 LINK = "vless://" + "u" * 36 + "@de.example.org:443?" + "q" * 250 + "#de"
+TERMS_URL = "https://shop.example.org/terms"
 INVITE = home.invite_link("shop_bot", "ABCD2345")
 PAGE = ConnectInfo("https://vpn.example.org/sub/" + "t" * 32, (LINK,))
 DIRECT = ConnectInfo(None, (LINK, LINK + "2", LINK + "3", LINK + "4"))
@@ -303,6 +304,12 @@ def screens(speech: Speech) -> dict[str, Screen]:
             "RUB",
             preface="x",
         ),
+        "plans with terms": plans.plans(speech, OFFERS, "RUB", terms_url=TERMS_URL),
+        "plans one with terms": plans.plans(speech, OFFERS[:3], "RUB", terms_url=TERMS_URL),
+        "methods with terms": plans.methods(
+            speech, OFFERS[0], ways(OFFERS[0]), Purse(), "RUB", Target(HUGE), terms_url=TERMS_URL
+        ),
+        "help with terms": help_screens.overview(speech, "@support", TERMS_URL),
         "methods none": plans.methods(speech, OFFERS[0], [], RICH, "RUB"),
         "cryptopay": payment.by_page(speech, TITLES["en"], bought(), INVOICE.url, INVOICE.expires_at, NOW),
         "yookassa": payment.by_page(

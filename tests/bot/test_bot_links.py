@@ -59,3 +59,22 @@ async def test_the_invitation_is_a_picture_too(world: World) -> None:
     for call in (drawn[-1], words[-1]):
         assert f"<code>{link}</code>" in call.text
         assert decode(call.data("Menu")) == callbacks.Home()
+
+
+async def test_the_terms_are_where_one_buys(db: Database) -> None:
+    """A shop with terms shows them on the plans, beside the ways to pay and in help; one without says nothing of any."""
+    url = "https://shop.example.org/terms"
+    async with open_world(db, terms_url=url) as world:
+        wishes = (callbacks.Plans(), callbacks.Methods(await world.offer("basic", 30)), callbacks.Help())
+        answers = [(await world.press(ANNA, wish))[-1] for wish in wishes]
+
+        assert [answer.url("Terms") for answer in answers] == [url] * 3
+        assert "By paying you agree" in answers[1].text
+
+
+async def test_without_terms_there_is_no_word_of_them(world: World) -> None:
+    """Nothing is promised that does not exist."""
+    methods = (await world.press(ANNA, callbacks.Methods(await world.offer("basic", 30))))[-1]
+
+    assert not methods.has("Terms")
+    assert "agree" not in methods.text

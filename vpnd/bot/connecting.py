@@ -26,7 +26,7 @@ def _is_on(own: Portfolio, held: Held) -> bool:
 
 async def show_help(visit: Visit, _action: Action) -> None:
     """The choice of a platform, and what helps otherwise."""
-    await visit.show(help_screens.overview(visit.speech, visit.deps.support))
+    await visit.show(help_screens.overview(visit.speech, visit.deps.support, visit.deps.terms_url))
 
 
 async def show_platforms(visit: Visit, action: own_callbacks.Connect) -> None:

@@ -113,6 +113,11 @@ class ShopSettings:
         (time(22), time(9)),
         shown_default='"22:00-09:00"',
     )
+    terms_url: str | None = key(
+        url("https", plain_on_loopback=False),
+        "The terms on which is sold; shown where customers buy, and in help.",
+        None,
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -166,6 +166,7 @@ class Parts:
             star_subscriptions=settings.stars.subscriptions,
             currency=settings.shop.currency,
             support=settings.shop.support,
+            terms_url=settings.shop.terms_url,
             public_url=settings.http.public_url,
             admins=settings.telegram.admins,
             trial=TrialTerms(settings.trial.hours, settings.trial.plan),

@@ -125,6 +125,8 @@ methods-discounted =
 methods-promo = 🎟 Your promo code <b>{ $code }</b> is included.
 methods-promo-days = 🎟 Your promo code <b>{ $code }</b> adds <b>{ $bonus }</b> on top.
 methods-monthly = ⭐ “Every month” is charged by Telegram itself, without discounts, until you stop it; that takes one tap.
+methods-terms = By paying you agree to the terms; the button below opens them.
+button-terms = 📄 Terms
 methods-question = How would you like to pay?
 methods-none =
     <b>{ $title }, { $period }</b>

@@ -127,6 +127,8 @@ methods-discounted =
 methods-promo = 🎟 Промокод <b>{ $code }</b> учтён.
 methods-promo-days = 🎟 Промокод <b>{ $code }</b> добавит сверху <b>{ $bonus }</b>.
 methods-monthly = ⭐ «Каждый месяц» Telegram списывает сам, без скидок, пока вы не остановите — это одно нажатие.
+methods-terms = Оплачивая, вы соглашаетесь с условиями; они открываются кнопкой ниже.
+button-terms = 📄 Условия
 methods-question = Как вам удобнее оплатить?
 methods-none =
     <b>{ $title }, { $period }</b>
