@@ -23,6 +23,7 @@ from vpnd.bot.screens import (
     home,
     keeping,
     money,
+    my_data,
     notifications,
     own_link,
     paid,
@@ -52,6 +53,7 @@ from vpnd.payments.terms import TopUps
 from vpnd.runtime.worker_spec import WorkerStatistics
 from vpnd.shop.access_removal import Removed
 from vpnd.shop.diagnosis import Diagnosis, NodeView
+from vpnd.shop.erasure import Holdings
 from vpnd.shop.ledger import StatementLine
 from vpnd.shop.money import Money
 from vpnd.shop.plan_change import PlanChange
@@ -371,6 +373,13 @@ def screens(speech: Speech) -> dict[str, Screen]:
         "connect no node": connecting.steps(speech, APPS["ios_happ"], HELD, ConnectInfo()),
         "connect works": connecting.works(speech),
         "diagnosis of nothing": diagnosis.nothing_to_look_at(speech, "https://support.example.org"),
+        "my data": my_data.overview(speech, "@support"),
+        "my data plain": my_data.overview(speech, None),
+        "forget me": my_data.confirm(
+            speech, Holdings(NOW, 5, NOW, 1, 10**9), "RUB", preface=my_data.too_late(speech)
+        ),
+        "forget me nothing": my_data.confirm(speech, Holdings(NOW, 0, None, 0, 0), "RUB"),
+        "forget me done": my_data.done(speech),
         "help plain": help_screens.overview(speech, None),
         "rename": own_link.ask_for_name(speech, HELD),
         "rename named": own_link.ask_for_name(speech, NAMED),

@@ -360,6 +360,9 @@ _LETTERS: Final[dict[str, type[Action]]] = {
     "oy": own.Works,
     "oz": own.DoesNotWork,
     "oi": own.InviteQr,
+    "od": own.MyData,
+    "of": own.ForgetMe,
+    "og": own.ForgetMeNow,
 }
 _LETTER_OF: Final = {kind: letter for letter, kind in _LETTERS.items()}
 

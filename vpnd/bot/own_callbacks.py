@@ -63,3 +63,20 @@ class DoesNotWork(Action):
 @attrs.frozen
 class InviteQr(Action):
     """The customer's referral link as a picture."""
+
+
+@attrs.frozen
+class MyData(Action):
+    """What the shop knows of the customer."""
+
+
+@attrs.frozen
+class ForgetMe(Action):
+    """The question whether it is to be deleted."""
+
+
+@attrs.frozen
+class ForgetMeNow(Action):
+    """Yes. `asked` is when the question was asked, Unix seconds of business time: an old answer is none."""
+
+    asked: int

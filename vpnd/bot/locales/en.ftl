@@ -1,4 +1,4 @@
-# English. Keys that begin with button-, alert-, command- or invoice- are plain text; all the others are Telegram HTML.
+# English. Keys that begin with button-, alert-, command- or invoice- are plain text, and so are bot- and page-; all the others are Telegram HTML.
 # Every file has the same keys with the same placeholders: ./dev check proves it.
 
 ## Money, periods, dates
@@ -1004,6 +1004,38 @@ button-platform-windows = Windows
 button-platform-macos = macOS
 button-platform-linux = Linux
 button-platform-tv = Android TV
+
+## My data
+
+my-data =
+    🗂 <b>My data</b>
+
+    I know your Telegram id, the name you show in Telegram, your language, your clock and quiet hours, what you bought and paid, and the access you have. I don’t know where you go with the VPN: that is written down nowhere.
+
+    You can have deleted what says who you are.
+forget-me =
+    🗂 <b>Delete my data?</b>
+
+    At once and for good:
+    • your access ends on all servers, and your links open nothing any more
+    • your name, language, clock, quiet hours and the names you gave are deleted
+    • reminders and messages that were waiting are withdrawn, and auto-renewal is off
+forget-me-access = ⛔️ { $count ->
+        [one] <b>{ $count }</b> subscription is
+       *[other] <b>{ $count }</b> subscriptions are
+    } still on, until <b>{ $until }</b>. The time that is left is lost.
+forget-me-stars = ⭐ Telegram is asked to charge no more Stars.
+forget-me-balance = 💰 <b>{ $balance }</b> on your balance stay yours: they are here when you write to me again, or support pays them out.
+forget-me-kept = What is kept: your Telegram id, purchases, payments and the books, because the law and honest accounts want it; who was invited by whom, for the rewards of others; and whether you had a trial, which there is once. What you wrote to me in the last days is gone within a week.
+forget-me-again = ❗️ I asked that a while ago, so nothing was deleted. Do you still want it? This is how it stands now:
+forget-me-done =
+    <b>It is deleted</b>
+
+    I won’t write to you any more. If you ever come back, just write to me: then we begin anew. All the best!
+button-my-data = 🗂 My data
+button-forget-me = 🗑 Delete my data
+button-forget-me-yes = 🗑 Yes, delete it for good
+button-start-anew = 👋 Begin anew
 
 ## Language
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vpnd.bot.callbacks import Home
-from vpnd.bot.own_callbacks import DoesNotWork
+from vpnd.bot.own_callbacks import DoesNotWork, MyData
 from vpnd.bot.screens.connecting import platform_rows
 from vpnd.bot.screens.plans import terms_rows
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
@@ -26,7 +26,10 @@ def overview(speech: Speech, support: str | None, terms_url: str | None = None) 
     """The choice of a platform, and what helps otherwise."""
     rows: list[Row] = [
         *platform_rows(speech),
-        (Button(speech.label("button-does-not-work"), DoesNotWork(0)),),
+        (
+            Button(speech.label("button-does-not-work"), DoesNotWork(0)),
+            Button(speech.label("button-my-data"), MyData()),
+        ),
         support_row(speech, support),
         *terms_rows(speech, terms_url),
         (Button(speech.label("button-home"), Home()),),
