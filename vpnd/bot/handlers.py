@@ -12,8 +12,6 @@ from typing import Any, Final
 
 from attrs import frozen
 from telegram import (
-    BotCommand,
-    BotCommandScopeAllPrivateChats,
     CallbackQuery,
     ChatMember,
     Update,
@@ -95,20 +93,6 @@ def register(application: Application[Any, Any, Any, Any, Any, Any], deps: BotDe
     application.add_handler(_SubscriptionHandler(bot.on_subscription))
     application.add_handler(ChatMemberHandler(bot.on_member, ChatMemberHandler.MY_CHAT_MEMBER))
     application.add_handler(MessageHandler(fresh & PRIVATE & ~filters.StatusUpdate.ALL, bot.on_anything_else))
-
-
-async def set_commands(deps: BotDependencies) -> None:
-    """Tell Telegram the commands of the menu, in each language, for private chats only.
-
-    Raises `vpnd.telegram.errors.TelegramError`; setting them again does no harm.
-    """
-    scope = BotCommandScopeAllPrivateChats()
-    for language in (None, *deps.texts.languages):
-        own = language or deps.texts.default
-        commands = [BotCommand(name, deps.texts.plain(own, f"command-{name}")) for name in COMMANDS]
-        await deps.sender.call(
-            Lane.NOTICE, "set_my_commands", commands=commands, scope=scope, language_code=language
-        )
 
 
 async def tell_failure(deps: BotDependencies, update: StoredUpdate, error: Exception) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 import trio
 from attrs import define
 
-from vpnd.bot.handlers import set_commands
+from vpnd.bot.profile import set_profile
 from vpnd.bot.texts import Texts
 from vpnd.config import Settings
 from vpnd.daemon.parts import Parts
@@ -198,13 +198,15 @@ class Daemon(Parts):
             service.manager.ready(self.status_line())
 
     async def _set_commands(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Set the bot's menu, once; a Telegram that is away is waited for."""
+        """Set the bot's menu and what its profile says, once; a Telegram that is away is waited for."""
         task_status.started()
         while True:
             try:
-                await set_commands(self.bot)
+                await set_profile(self.bot)
             except TelegramError as error:
-                journal.warning("telegram.commands_not_set", message=f"the bot's menu is set later: {error}")
+                journal.warning(
+                    "telegram.commands_not_set", message=f"the bot's menu and profile are set later: {error}"
+                )
                 await trio.sleep(30)
             else:
                 return

@@ -1069,6 +1069,16 @@ repair =
     The bot is back in a few minutes. Your VPN keeps working, and no payment gets lost.
 alert-repair = We are being repaired and back in a few minutes. Your VPN keeps working.
 
+## What Telegram shows before anybody writes, as plain text
+
+bot-description =
+    Fast and private VPN for phones, computers and TVs.
+
+    Choose a plan and pay: your personal link is here within seconds, and it opens in an app by one tap. No registration and no extra accounts.
+
+    Tap “Start” to begin.
+bot-short-description = Fast and private VPN: a plan, a payment, and your link is here within seconds.
+
 ## Commands
 
 command-start = Menu
