@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from vpnd.bot.callbacks import Home, OneSubscription, Periods, Plans, Subscriptions
+from vpnd.bot.callbacks import Action, Home, OneSubscription, Periods, Plans, Subscriptions
 from vpnd.bot.markup import Markup
 from vpnd.bot.reading import Purse
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
@@ -113,21 +113,23 @@ def periods(
             lines.append(speech.say("period-line", period=period, price=price))
             label = speech.label("button-period", period=period, price=price)
         rows.append((Button(label, action),))
-    rows.append((_back_from_periods(speech, offers, target),))
+    rows.append(_back_from_periods(speech, offers, target))
     key = "periods-renew" if target.renews else "periods-more" if target.fresh else "periods"
     # The lines are finished HTML already.
     text = speech.say(key, title=own[0].title(speech.language), list=Markup("\n".join(lines)))
     return Screen(text, tuple(rows))
 
 
-def _back_from_periods(speech: Speech, offers: Sequence[Offer], target: Target) -> Button:
+def _back_from_periods(speech: Speech, offers: Sequence[Offer], target: Target) -> Row:
+    home = Button(speech.label("button-home"), Home())
+    back: Action | None = None
     if target.renews:
-        return Button(speech.label("button-back"), OneSubscription(target.renews))
-    if target.fresh:
-        return Button(speech.label("button-back"), Subscriptions())
-    if len({offer.plan_id for offer in offers}) > 1:
-        return Button(speech.label("button-back"), Plans())
-    return Button(speech.label("button-home"), Home())
+        back = OneSubscription(target.renews)
+    elif target.fresh:
+        back = Subscriptions()
+    elif len({offer.plan_id for offer in offers}) > 1:
+        back = Plans()
+    return (home,) if back is None else (Button(speech.label("button-back"), back), home)
 
 
 def methods(
@@ -162,7 +164,8 @@ def methods(
     question = speech.say("methods-question") if rows else None
     agreed = speech.say("methods-terms") if rows and terms_url is not None else None
     rows += terms_rows(speech, terms_url)
-    rows.append((Button(speech.label("button-back"), target.periods(offer.plan_id)),))
+    back = Button(speech.label("button-back"), target.periods(offer.plan_id))
+    rows.append((back, Button(speech.label("button-home"), Home())))
     return Screen(
         paragraphs(preface, text, _promo_line(speech, purse) if rows else None, monthly, question, agreed),
         tuple(rows),

@@ -68,12 +68,11 @@ def one(
     subscription = held.subscription
     title, until = held.called(speech.language), subscription.expires_at
     renew = (go_on(speech, subscription),)
-    back = Button(
-        speech.label("button-back" if others else "button-home"), Subscriptions() if others else Home()
-    )
+    home = Button(speech.label("button-home"), Home())
+    back = (Button(speech.label("button-back"), Subscriptions()), home) if others else (home,)
     if not subscription.active or until <= now:
         text = paragraphs(preface, speech.say("subscription-expired", title=title, until=until))
-        return Screen(text, (renew, (back,)))
+        return Screen(text, (renew, back))
     if subscription.activated_at is None:
         head = speech.say("subscription-starting", title=title, until=until)
     else:
@@ -92,7 +91,7 @@ def one(
         Button(speech.label("button-rename"), Rename(subscription.id)),
         Button(speech.label("button-rotate"), Rotate(subscription.id)),
     )
-    rows += [renew, *keeping_rows(speech, held), own, (back,)]
+    rows += [renew, *keeping_rows(speech, held), own, back]
     text = paragraphs(preface, head, link or speech.say("subscription-no-server"), renewal_line(speech, held))
     return Screen(text, tuple(rows))
 
