@@ -111,6 +111,7 @@ class FakeTelegram(BaseRequest):
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.failures: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        self.profile: dict[tuple[str, str | None], Any] = {}
         self._message_id = 100
 
     @property
@@ -144,6 +145,8 @@ class FakeTelegram(BaseRequest):
     def _result(self, name: str, parameters: dict[str, Any]) -> Any:
         if name == "getMe":
             return {"id": 123456, "is_bot": True, "first_name": "Shop", "username": "shop_bot"}
+        if name.startswith(("getMy", "setMy", "getChatMenuButton", "setChatMenuButton")):
+            return self._profile(name, parameters)
         if name == "createInvoiceLink":
             return f"https://t.me/${parameters['payload']}"
         if name.startswith(("send", "editMessage")):
@@ -151,6 +154,24 @@ class FakeTelegram(BaseRequest):
             chat = {"id": parameters["chat_id"], "type": "private"}
             return {"message_id": self._message_id, "date": 0, "chat": chat, "text": "x"}
         return True
+
+    def _profile(self, name: str, parameters: dict[str, Any]) -> Any:
+        """What is shown of the bot, kept by language; a text falls back to the one for everybody, commands to none."""
+        what, language = name[3:], parameters.get("language_code")
+        if name.startswith("set"):
+            self.profile[what, language] = next(
+                parameters[key]
+                for key in ("commands", "description", "short_description", "menu_button")
+                if key in parameters
+            )
+            return True
+        kept = self.profile.get((what, language))
+        if what == "MyCommands":
+            return kept or []
+        if what == "ChatMenuButton":
+            return kept or {"type": "default"}
+        key = "description" if what == "MyDescription" else "short_description"
+        return {key: kept or self.profile.get((what, None), "")}
 
     def fail(self, method: str, description: str, status: int = 400, **parameters: Any) -> None:
         """Let the next call of `method` fail."""

@@ -10,6 +10,7 @@ from uuid import UUID
 import attrs
 
 from vpnd.bot.admin_callbacks import RefundAllNow, RefundNow
+from vpnd.bot.apps import APPS
 from vpnd.bot.callbacks import Pay, Periods
 from vpnd.bot.clocks import Ending, Preferences
 from vpnd.bot.connect import ConnectInfo
@@ -17,10 +18,14 @@ from vpnd.bot.reading import Held, NextStep, Purse
 from vpnd.bot.screens import (
     alerts,
     balance,
+    connecting,
+    diagnosis,
     home,
     keeping,
     money,
+    my_data,
     notifications,
+    own_link,
     paid,
     payment,
     planned,
@@ -48,6 +53,8 @@ from vpnd.monitors.service import ALARMS
 from vpnd.payments.terms import TopUps
 from vpnd.runtime.worker_spec import WorkerStatistics
 from vpnd.shop.access_removal import Removed
+from vpnd.shop.diagnosis import Diagnosis, NodeView
+from vpnd.shop.erasure import Holdings
 from vpnd.shop.ledger import StatementLine
 from vpnd.shop.money import Money
 from vpnd.shop.plan_change import PlanChange
@@ -70,10 +77,13 @@ def raised_alarm(alarm: Alarm, who: str) -> dict[str, Any]:
 
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+NOTHING = Money(0, "RUB")
 HUGE = 2**63 - 1  # the largest key there can be
 TITLES = {"en": "Family & <friends>", "ru": "Семья & <друзья>"}
 PLAN = "p" + "x" * 31  # the longest plan id there can be
 LINK = "vless://" + "u" * 36 + "@de.example.org:443?" + "q" * 250 + "#de"
+TERMS_URL = "https://shop.example.org/terms"
+INVITE = home.invite_link("shop_bot", "ABCD2345")
 PAGE = ConnectInfo("https://vpn.example.org/sub/" + "t" * 32, (LINK,))
 DIRECT = ConnectInfo(None, (LINK, LINK + "2", LINK + "3", LINK + "4"))
 
@@ -112,6 +122,23 @@ OFFERS = [
 ]
 HELD = Held(made(), TITLES, can_change=True)
 ENDED = Held(made(status="expired", expires_at=NOW - timedelta(days=1)), TITLES)
+NAMED = Held(made(title="<b>&" * 8), TITLES)
+NAMED_ENDED = Held(made(title="W" * 32, status="expired", expires_at=NOW - timedelta(days=1)), TITLES)
+_NODES = {
+    "unseen": (NodeView("<de>", True, True),),
+    "no_node": (),
+    "starting": (NodeView("a", True, False), NodeView("b", True, False)),
+    "all_silent": tuple(NodeView(f"<node-{number}>", False, True) for number in range(9)),
+    "some_silent": (NodeView("a & b", False, False), NodeView("c", True, True)),
+}
+DIAGNOSES = {
+    **{
+        state: Diagnosis(HUGE, NOW, NOW + timedelta(days=27), True, True, nodes)
+        for state, nodes in _NODES.items()
+    },
+    "over": Diagnosis(HUGE, NOW, NOW - timedelta(days=1), False, True, ()),
+    "off": Diagnosis(HUGE, NOW, NOW + timedelta(days=1), False, True, ()),
+}
 INVOICE = Invoice(
     1,
     "cryptopay",
@@ -255,13 +282,13 @@ def screens(speech: Speech) -> dict[str, Screen]:
     """Every screen, with values that try to break it."""
     name = "A<b>&" * 10
     found: dict[str, Screen] = {
-        "home new": home.home(speech, name, None, NOW),
-        "home active": home.home(speech, name, made(), NOW),
-        "home expired": home.home(speech, name, ENDED.subscription, NOW, preface="x"),
-        "invite": home.invite(speech, "shop_bot", "ABCD2345", STANDING, "RUB"),
-        "invite plain": home.invite(
-            speech, "shop_bot", "ABCD2345", ReferralStanding(0, 0, 0, None, None, 0), "RUB"
-        ),
+        "home new": home.home(speech, name, None, NOW, NOTHING),
+        "home active": home.home(speech, name, made(), NOW, Money(10_123_456, "RUB")),
+        "home expired": home.home(speech, name, ENDED.subscription, NOW, NOTHING, preface="x"),
+        "home starting": home.home(speech, name, made(activated_at=None), NOW, NOTHING),
+        "invite": home.invite(speech, INVITE, STANDING, "RUB"),
+        "invite plain": home.invite(speech, INVITE, ReferralStanding(0, 0, 0, None, None, 0), "RUB"),
+        "invite qr": home.invite_qr(speech, INVITE),
         "languages": home.languages(speech, speech.texts),
         "plans": plans.plans(speech, OFFERS, "RUB"),
         "plans none": plans.plans(speech, [], "RUB"),
@@ -281,6 +308,12 @@ def screens(speech: Speech) -> dict[str, Screen]:
             "RUB",
             preface="x",
         ),
+        "plans with terms": plans.plans(speech, OFFERS, "RUB", terms_url=TERMS_URL),
+        "plans one with terms": plans.plans(speech, OFFERS[:3], "RUB", terms_url=TERMS_URL),
+        "methods with terms": plans.methods(
+            speech, OFFERS[0], ways(OFFERS[0]), Purse(), "RUB", Target(HUGE), terms_url=TERMS_URL
+        ),
+        "help with terms": help_screens.overview(speech, "@support", TERMS_URL),
         "methods none": plans.methods(speech, OFFERS[0], [], RICH, "RUB"),
         "cryptopay": payment.by_page(speech, TITLES["en"], bought(), INVOICE.url, INVOICE.expires_at, NOW),
         "yookassa": payment.by_page(
@@ -335,6 +368,27 @@ def screens(speech: Speech) -> dict[str, Screen]:
             )
             for way in ("off", "balance", "stars")
         },
+        "subscriptions named": subscription.several(speech, [NAMED, NAMED_ENDED], NOW),
+        "subscription named": subscription.one(speech, NAMED, PAGE, NOW, others=True, preface="x"),
+        "subscription named ended": subscription.one(speech, NAMED_ENDED, PAGE, NOW, preface="x"),
+        "connect": connecting.platforms(speech, NAMED),
+        "connect no node": connecting.steps(speech, APPS["ios_happ"], HELD, ConnectInfo()),
+        "connect works": connecting.works(speech),
+        "diagnosis of nothing": diagnosis.nothing_to_look_at(speech, "https://support.example.org"),
+        "my data": my_data.overview(speech, "@support"),
+        "my data plain": my_data.overview(speech, None),
+        "forget me": my_data.confirm(
+            speech, Holdings(NOW, 5, NOW, 1, 10**9), "RUB", preface=my_data.too_late(speech)
+        ),
+        "forget me nothing": my_data.confirm(speech, Holdings(NOW, 0, None, 0, 0), "RUB"),
+        "forget me done": my_data.done(speech),
+        "help plain": help_screens.overview(speech, None),
+        "rename": own_link.ask_for_name(speech, HELD),
+        "rename named": own_link.ask_for_name(speech, NAMED),
+        "rename again": own_link.ask_for_name(speech, NAMED, too_long=True),
+        "rotate": own_link.confirm_rotation(speech, NAMED),
+        "rotate done": subscription.one(speech, NAMED, DIRECT, NOW, preface=own_link.rotated(speech)),
+        "rotate too soon": own_link.rotated_before(speech, NAMED, timedelta(seconds=61)),
         "stop stars": keeping.stop_stars(speech, HELD),
         "other plans": keeping.other_plans(speech, HELD, [(TITLES["en"], CHANGE)], NOW),
         "other plans none": keeping.other_plans(speech, HELD, [], NOW),
@@ -401,9 +455,9 @@ def screens(speech: Speech) -> dict[str, Screen]:
         "receipt renewed": paid.receipt(speech, RECEIPT | {"renewed": True}, HELD, PAGE),
         "help": help_screens.overview(speech, "@support"),
         "home trial": home.home(
-            speech, name, None, NOW, trial_hours=72, preface=trouble.banner(speech, "<b>")
+            speech, name, None, NOW, NOTHING, trial_hours=72, preface=trouble.banner(speech, "<b>")
         ),
-        "home on trial": home.home(speech, name, made(trial=True), NOW, trial_hours=12),
+        "home on trial": home.home(speech, name, made(trial=True), NOW, NOTHING, trial_hours=12),
         "plans in an incident": plans.plans(speech, OFFERS, "RUB", preface=trouble.banner(speech, "x & y")),
         "shop paused": trouble.shop_paused(speech, "<why> " * 160),
         "trial": trial.offer(speech, TITLES["en"], 8760),
@@ -452,8 +506,11 @@ def screens(speech: Speech) -> dict[str, Screen]:
         found[template] = render(speech, ARGS[template])
     for key in trouble.WORDS:
         found[key] = trouble.words(speech, key)
-    for platform in help_screens.PLATFORMS:
-        screen = help_screens.platform(speech, platform, None)
-        assert screen is not None
-        found[f"help {platform}"] = screen
+    for word, app in APPS.items():
+        found[f"connect {word}"] = connecting.steps(speech, app, NAMED, PAGE)
+        found[f"connect {word} direct"] = connecting.steps(speech, app, HELD, DIRECT)
+        found[f"connect {word} without"] = connecting.steps(speech, app, None, ConnectInfo())
+    for state, view in DIAGNOSES.items():
+        found[f"diagnosis {state}"] = diagnosis.diagnosis(speech, NAMED, view, "<why> " * 160, "@support")
+        found[f"diagnosis {state} plain"] = diagnosis.diagnosis(speech, HELD, view, None, None)
     return found

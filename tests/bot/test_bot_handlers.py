@@ -8,7 +8,7 @@ import pytest
 from bot_world import ANNA, BORIS, World, open_world
 
 from vpnd.bot import callbacks
-from vpnd.bot.handlers import COMMANDS, set_commands, tell_failure
+from vpnd.bot.handlers import COMMANDS, tell_failure
 from vpnd.bot.repair import refuse_pre_checkout, tell_repair
 from vpnd.database.database import Database
 from vpnd.database.errors import DatabaseUnavailable
@@ -299,15 +299,6 @@ async def test_guests_are_counted_on_the_invitation(world: World) -> None:
 
     assert f"https://t.me/shop_bot?start=ref_{anna['referral_code']}" in calls[1].text
     assert "<b>1</b> person" in calls[1].text
-
-
-async def test_commands_are_set_in_every_language(world: World) -> None:
-    """Telegram's menu is filled once for all and once for each language, for private chats."""
-    await set_commands(world.deps)
-
-    calls = world.telegram.taken()
-    assert [call.parameters.get("language_code") for call in calls] == [None, "en", "ru"]
-    assert all(len(call.parameters["commands"]) == len(COMMANDS) for call in calls)
 
 
 @pytest.mark.parametrize(

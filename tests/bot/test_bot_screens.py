@@ -31,7 +31,8 @@ from screen_samples import (
     ways,
 )
 
-from vpnd.bot.callbacks import MAX_BYTES, Periods, decode, encode
+from vpnd.bot import callbacks
+from vpnd.bot.callbacks import MAX_BYTES, Action, Periods, decode, encode
 from vpnd.bot.clocks import ZONES
 from vpnd.bot.markup import html_faults, visible_length
 from vpnd.bot.reading import Purse
@@ -46,7 +47,7 @@ from vpnd.bot.screens import (
     subscription,
     switches,
 )
-from vpnd.bot.screens.screen import MAX_CAPTION
+from vpnd.bot.screens.screen import MAX_CAPTION, Screen
 from vpnd.bot.speech import Speech
 from vpnd.bot.texts import LANGUAGES, Texts
 from vpnd.bot.ways import ways_to_pay
@@ -103,6 +104,38 @@ def test_no_screen_is_a_dead_end(language: str) -> None:
         assert screen.keyboard() is not None or name.split()[0] in FOR_ADMINS, name
 
 
+def test_home_is_never_further_than_two_taps() -> None:
+    """Each screen of a customer has home on it, or a button that leads to a screen that always has."""
+    every = screens(Speech(Texts.load(), "en"))
+    leads_to: dict[type[Action], str] = {
+        callbacks.Plans: "plans",
+        callbacks.Periods: "periods",
+        callbacks.Methods: "methods",
+        callbacks.MoreMethods: "methods",
+        callbacks.OneSubscription: "subscription",
+        callbacks.Subscriptions: "subscription",
+    }
+    near = {
+        kind
+        for kind in leads_to
+        if all(_has_home(s) for n, s in every.items() if n.startswith(leads_to[kind]))
+    }
+    far = [
+        name
+        for name, screen in every.items()
+        if not name.startswith(("home", "alarms", *FOR_ADMINS))
+        and not _has_home(screen)
+        and not near & {type(action) for action in screen.actions()}
+    ]
+
+    assert near == set(leads_to)
+    assert far == []
+
+
+def _has_home(screen: Screen) -> bool:
+    return any(isinstance(action, callbacks.Home) for action in screen.actions())
+
+
 def test_every_template_has_its_words() -> None:
     """Whatever the shop has to say, there is a text for it."""
     known = {*money.NOTICES, *reminders.ENDINGS, "receipt", "topped_up", "renewal_short"}
@@ -142,7 +175,7 @@ def test_a_method_without_a_price_is_not_offered() -> None:
     screen = plans.methods(Speech(Texts.load(), "en"), yearly, ways(yearly), Purse(), "RUB")
 
     assert [getattr(action, "method", None) for action in screen.actions()] == [
-        "yookassa", "cryptopay", "balance", None,
+        "yookassa", "cryptopay", "balance", None, None,
     ]  # fmt: skip
 
 
@@ -177,8 +210,8 @@ def test_nothing_is_promised_that_does_not_exist() -> None:
     """A shop without rewards says nothing of any."""
     speech = Speech(Texts.load(), "en")
 
-    plain = home.invite(speech, "b", "C", ReferralStanding(2, 1, 0, None, None, 0), "RUB")
-    first = home.invite(speech, "b", "C", ReferralStanding(2, 1, 0, 3, 10, 0), "RUB")
+    plain = home.invite(speech, "https://t.me/b?start=ref_C", ReferralStanding(2, 1, 0, None, None, 0), "RUB")
+    first = home.invite(speech, "https://t.me/b?start=ref_C", ReferralStanding(2, 1, 0, 3, 10, 0), "RUB")
 
     assert "%" not in plain.text
     assert "2 more paying guests, and you get <b>10%</b>" in first.text

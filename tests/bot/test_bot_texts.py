@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vpnd.bot
+from vpnd.bot.apps import PLATFORMS
 from vpnd.bot.counters import text_fallbacks_total
 from vpnd.bot.handlers import COMMANDS
 from vpnd.bot.markup import Markup, html_faults, visible_length
-from vpnd.bot.screens.help import PLATFORMS
 from vpnd.bot.screens.trouble import WORDS
 from vpnd.bot.speech import Speech
 from vpnd.bot.texts import Texts, check_locales, keys
@@ -75,14 +75,14 @@ def test_code_asks_only_for_texts_there_are() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 asked.add(node.value)
-    prefixes = ("period-", "command-", "button-method-", "button-platform-", "help-", "money-")
+    prefixes = ("period-", "command-", "button-method-", "button-platform-", "money-")
     used = {key for key in known if key in asked or key.startswith(prefixes)}
 
     assert known - used == set()
     pattern = re.compile(r'\.(?:say|label)\(\s*"([^"]+)"')
     named = {m for p in Path(vpnd.bot.__file__).parent.rglob("*.py") for m in pattern.findall(p.read_text())}
     assert named - known == set()
-    assert {f"command-{name}" for name in COMMANDS} | {f"help-{name}" for name in PLATFORMS} | set(
+    assert {f"command-{name}" for name in COMMANDS} | {f"button-platform-{name}" for name in PLATFORMS} | set(
         WORDS
     ) <= known
 

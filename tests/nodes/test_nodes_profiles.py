@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from vpnd.nodes.links import parse_vless_link
 from vpnd.nodes.profiles import (
+    IMPORTERS,
     expired_body,
     import_links,
     subscription_body,
@@ -124,13 +125,17 @@ def test_a_profile_is_not_kept_by_anybody_between():
     assert headers()["cache-control"] == "no-store"
 
 
-def test_deep_links_carry_the_encoded_address():
-    """Each app in its own form."""
+def test_an_apps_own_address_carries_the_page():
+    """Each app in its own form; only what is a web address."""
     links = import_links("https://vpn.example/sub/abc", "My VPN")
 
-    assert (
-        links["sing-box"]
-        == "sing-box://import-remote-profile?url=https%3A%2F%2Fvpn.example%2Fsub%2Fabc#My%20VPN"
-    )
-    assert links["hiddify"] == "hiddify://import/https://vpn.example/sub/abc#My%20VPN"
-    assert links["clash"] == "clash://install-config?url=https%3A%2F%2Fvpn.example%2Fsub%2Fabc"
+    assert links == {
+        "happ": "happ://add/https://vpn.example/sub/abc",
+        "hiddify": "hiddify://import/https://vpn.example/sub/abc#My%20VPN",
+        "streisand": "streisand://import/https://vpn.example/sub/abc#My%20VPN",
+        "v2rayng": "v2rayng://install-sub?url=https%3A%2F%2Fvpn.example%2Fsub%2Fabc#My%20VPN",
+        "v2raytun": "v2raytun://import/https://vpn.example/sub/abc",
+    }
+    assert set(links) == set(IMPORTERS)
+    with pytest.raises(ValueError, match="URL"):
+        import_links("javascript:alert(1)", "x")

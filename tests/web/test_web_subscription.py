@@ -12,6 +12,7 @@ import trio
 from shop_world import ShopWorld
 from starlette.applications import Starlette
 
+from vpnd.config import contact_link
 from vpnd.database.database import Database
 from vpnd.nodes.links import parse_vless_link
 from vpnd.nodes.model import PublicInbound
@@ -19,7 +20,6 @@ from vpnd.runtime.journal import capture
 from vpnd.runtime.limits import LimitClass, current_class
 from vpnd.shop.subscriptions import Subscription, expire_due
 from vpnd.web import subscription
-from vpnd.web.apps import _support_url
 from vpnd.web.subscription import subscription_route
 
 INBOUND = PublicInbound(tag="tls", host="vpn.example", port=443, security="tls", sni="vpn.example")
@@ -165,4 +165,4 @@ async def test_without_its_tables_the_page_is_to_be_asked_for_again(
 )
 def test_who_helps_is_a_link_or_not_told(support: str | None, link: str | None) -> None:
     """What cannot stand in a header does not break every customer's page."""
-    assert _support_url(support) == link
+    assert contact_link(support) == link

@@ -236,7 +236,7 @@ async def test_the_door_is_there_when_yookassa_is(there: bool) -> None:
     """Without YooKassa there is no such address."""
     client, _ = yookassa(lambda *_: NOT_FOUND)
     app = public_app(
-        Settings(), None, intake=None, settle=Till().settle, checks={}, expired_notice=None,  # type: ignore[arg-type]
+        Settings(), None, intake=None, settle=Till().settle, checks={}, expired_notice=None, open_words=None,  # type: ignore[arg-type]
         yookassa=client if there else None,
     )  # fmt: skip
     transport = httpx.ASGITransport(app=app)

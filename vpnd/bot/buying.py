@@ -19,7 +19,23 @@ async def show_plans(visit: Visit, _action: Action) -> None:
     """The plans on sale."""
     offers = await offers_on_sale(visit.deps.db)
     banner = trouble.banner(visit.speech, visit.deps.banner)
-    await visit.show(plans.plans(visit.speech, offers, visit.deps.currency, preface=banner))
+    await visit.show(
+        plans.plans(visit.speech, offers, visit.deps.currency, preface=banner, terms_url=visit.deps.terms_url)
+    )
+
+
+async def show_named_plan(visit: Visit, plan: str) -> None:
+    """The periods of a plan that somebody was sent a link to; all plans, if it is not on sale."""
+    offers = await offers_on_sale(visit.deps.db)
+    if any(offer.plan_id == plan for offer in offers):
+        await visit.show(plans.periods(visit.speech, plan, offers, visit.deps.currency))
+    else:
+        banner = trouble.banner(visit.speech, visit.deps.banner)
+        await visit.show(
+            plans.plans(
+                visit.speech, offers, visit.deps.currency, preface=banner, terms_url=visit.deps.terms_url
+            )
+        )
 
 
 async def show_periods(visit: Visit, action: callbacks.Periods) -> None:
@@ -74,7 +90,18 @@ async def _show_methods(visit: Visit, offer_id: int, target: Target, *, preface:
         return
     purse: Purse = await purse_of(deps.db, visit.customer.id, deps.currency)
     ways = ways_to_pay(offer, deps.terms, deps.currency, purse.percent, monthly=deps.star_subscriptions)
-    await visit.show(plans.methods(visit.speech, offer, ways, purse, deps.currency, target, preface=preface))
+    await visit.show(
+        plans.methods(
+            visit.speech,
+            offer,
+            ways,
+            purse,
+            deps.currency,
+            target,
+            preface=preface,
+            terms_url=deps.terms_url,
+        )
+    )
 
 
 async def pay(visit: Visit, action: callbacks.Pay) -> None:

@@ -11,6 +11,7 @@ import attrs
 
 from vpnd.bot import admin_callbacks as admins
 from vpnd.bot import button_data
+from vpnd.bot import own_callbacks as own
 from vpnd.bot.button_data import MAX_BYTES, Action
 
 __all__ = [
@@ -350,6 +351,18 @@ _LETTERS: Final[dict[str, type[Action]]] = {
     "an": admins.PauseNow,
     "ar": admins.Resume,
     "ab": admins.BannerOff,
+    "on": own.Rename,
+    "ou": own.Unname,
+    "or": own.Rotate,
+    "ox": own.RotateNow,
+    "oc": own.Connect,
+    "oa": own.ConnectBy,
+    "oy": own.Works,
+    "oz": own.DoesNotWork,
+    "oi": own.InviteQr,
+    "od": own.MyData,
+    "of": own.ForgetMe,
+    "og": own.ForgetMeNow,
 }
 _LETTER_OF: Final = {kind: letter for letter, kind in _LETTERS.items()}
 

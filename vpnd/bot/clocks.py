@@ -36,7 +36,7 @@ ZONES: Final[Mapping[int, str]] = dict(
 
 # $1 subscription, $2 the shop's zone
 _ENDING: Final = """
-select vpnd_now() as now, s.expires_at, s.status = 'active' as active, s.trial, p.titles,
+select vpnd_now() as now, s.expires_at, s.status = 'active' as active, s.trial, s.title, p.titles,
        extract(epoch from (s.expires_at at time zone coalesce(c.time_zone, $2))
                           - (s.expires_at at time zone 'UTC'))::bigint as ahead
 from subscriptions s join customers c on c.id = s.customer_id join plans p on p.id = s.plan_id
@@ -62,7 +62,10 @@ from customers where telegram_id = $1
 
 @frozen
 class Ending:
-    """How a subscription stands now, for a notice about its end. `ahead`: of UTC, the customer's clock at the end."""
+    """How a subscription stands now, for a notice about its end. `ahead`: of UTC, the customer's clock at the end.
+
+    `own` is what its owner calls it, if he does.
+    """
 
     now: datetime
     expires_at: datetime
@@ -70,10 +73,11 @@ class Ending:
     trial: bool
     titles: Mapping[str, str]
     ahead: timedelta
+    own: str | None = None
 
     def title(self, language: str) -> str:
-        """The plan's title."""
-        return title_of(self.titles, language, "VPN")
+        """What its owner calls it, else the plan's title."""
+        return self.own or title_of(self.titles, language, "VPN")
 
 
 @frozen
@@ -104,6 +108,7 @@ async def ending_of(db: Database, subscription_id: int, zone: str) -> Ending | N
         trial=row["trial"],
         titles=from_json(row["titles"]),
         ahead=timedelta(seconds=row["ahead"]),
+        own=row["title"],
     )
 
 

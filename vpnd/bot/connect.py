@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
+from vpnd.bot.apps import importer_name
 from vpnd.bot.texts import Texts
 from vpnd.database.database import Database
 from vpnd.nodes.links import links_of
@@ -27,6 +28,11 @@ class ConnectInfo:
         return self.page_url or next(iter(self.links), None)
 
 
+def open_url(page: str, importer: str) -> str:
+    """Where a button leads that opens an app with the subscription of this page in it (`vpnd.web.open_app`)."""
+    return f"{page}/open/{importer}"
+
+
 def page_url(public_url: str | None, subscription: Subscription) -> str | None:
     """The subscription's page under the shop's public address, if it has one."""
     return f"{public_url.rstrip('/')}/sub/{subscription.link_token}" if public_url else None
@@ -38,6 +44,16 @@ async def connect_info(db: Database, subscription: Subscription, public_url: str
     links = tuple(links_of(((node.name, node.inbounds) for node in nodes), str(subscription.credential)))
     # A page that leads nowhere yet is no help: it is offered once a node can be reached through it.
     return ConnectInfo(page_url(public_url, subscription) if links else None, links)
+
+
+def open_words(texts: Texts, language: str, importer: str) -> tuple[str, str, str]:
+    """Heading, button and hint of the page that opens an app, as plain text."""
+    app = importer_name(importer)
+    return (
+        texts.plain(language, "page-open", app=app),
+        texts.plain(language, "page-open-button", app=app),
+        texts.plain(language, "page-open-hint", app=app),
+    )
 
 
 def expired_entry(texts: Texts, language: str) -> str:

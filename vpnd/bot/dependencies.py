@@ -46,6 +46,7 @@ class BotDependencies:
         star_subscriptions: whether Telegram may charge Stars every month by itself.
         currency: the shop's.
         support: whom a customer writes to, as he is shown it.
+        terms_url: where the terms are that a customer buys on, if they are written down.
         public_url: where the subscription pages are, without a path; None when there are none.
         admins: Telegram ids of those who are told what needs a human, and who may give money back and pause things.
         trial: what is tried and for how long; 0 hours: there is no trial.
@@ -67,6 +68,7 @@ class BotDependencies:
     star_subscriptions: bool = True
     currency: str = "RUB"
     support: str | None = None
+    terms_url: str | None = None
     public_url: str | None = None
     admins: tuple[int, ...] = ()
     trial: TrialTerms = field(default=Factory(lambda: TrialTerms(0)))

@@ -12,8 +12,6 @@ from typing import Any, Final
 
 from attrs import frozen
 from telegram import (
-    BotCommand,
-    BotCommandScopeAllPrivateChats,
     CallbackQuery,
     ChatMember,
     Update,
@@ -32,7 +30,7 @@ from telegram.ext import (
     filters,
 )
 
-from vpnd.bot import callbacks, filling, giving_back, presses, promo, running, stars_told
+from vpnd.bot import buying, callbacks, filling, giving_back, own_link, presses, promo, running, stars_told
 from vpnd.bot.answers import stale
 from vpnd.bot.callbacks import Action, decode
 from vpnd.bot.counters import stale_presses_total
@@ -66,6 +64,7 @@ COMMANDS: Final[dict[str, Action]] = {
 # What the payload of a link begins with.
 _REFERRAL: Final = "ref_"
 _PROMO: Final = "promo_"
+_PLAN: Final = "plan_"
 #: Commands with something behind them, and the admins' own: those have handlers of their own.
 _SPECIAL: Final = ("start", "promo")
 _GONE: Final = (ChatMember.BANNED, ChatMember.LEFT)  # how Telegram names a bot that was blocked
@@ -94,29 +93,6 @@ def register(application: Application[Any, Any, Any, Any, Any, Any], deps: BotDe
     application.add_handler(_SubscriptionHandler(bot.on_subscription))
     application.add_handler(ChatMemberHandler(bot.on_member, ChatMemberHandler.MY_CHAT_MEMBER))
     application.add_handler(MessageHandler(fresh & PRIVATE & ~filters.StatusUpdate.ALL, bot.on_anything_else))
-
-
-async def set_commands(deps: BotDependencies) -> None:
-    """Tell Telegram the commands of the menu, in each language, for private chats only.
-
-    Raises `vpnd.telegram.errors.TelegramError`; setting them again does no harm.
-    """
-    scope = BotCommandScopeAllPrivateChats()
-    for language in (None, *deps.texts.languages):
-        own = language or deps.texts.default
-        commands = [BotCommand(name, deps.texts.plain(own, f"command-{name}")) for name in COMMANDS]
-        await deps.sender.call(
-            Lane.NOTICE, "set_my_commands", commands=commands, scope=scope, language_code=language
-        )
-
-
-async def drop_commands(deps: BotDependencies, language: str) -> None:
-    """Take away the menu of a language that is not spoken any more: Telegram then shows the one for all.
-
-    Raises `vpnd.telegram.errors.TelegramError`; doing it again does no harm.
-    """
-    scope = BotCommandScopeAllPrivateChats()
-    await deps.sender.call(Lane.NOTICE, "delete_my_commands", scope=scope, language_code=language)
 
 
 async def tell_failure(deps: BotDependencies, update: StoredUpdate, error: Exception) -> None:
@@ -188,7 +164,7 @@ class _Handlers:
     # -------------------------------------------------------------------------------------- words
 
     async def on_start(self, update: Update, context: Context) -> None:
-        """`/start`, with what the link carried: the code of whoever sent it, or a promo code."""
+        """`/start`, with what the link carried: the code of whoever sent it, a promo code, or a plan."""
         message, user = update.message, update.effective_user
         if message is None or user is None:
             return
@@ -197,6 +173,8 @@ class _Handlers:
         visit = await self._visit(update, user, message.chat_id, referral=referral)
         if payload.startswith(_PROMO):
             await self._run(visit, lambda visit: _enter_code(visit, payload.removeprefix(_PROMO)))
+        elif payload.startswith(_PLAN):
+            await self._run(visit, lambda visit: _open_plan(visit, payload.removeprefix(_PLAN)))
         else:
             await self._run(visit, _show_menu)
 
@@ -355,6 +333,12 @@ async def _enter_code(visit: Visit, code: str) -> None:
     await promo.enter(visit, code)
 
 
+async def _open_plan(visit: Visit, plan: str) -> None:
+    """The periods of a plan that a link names; the plans, if there is no such plan on sale."""
+    await visit.expect_nothing()
+    await buying.show_named_plan(visit, plan)
+
+
 async def _say_what_can_be_done(visit: Visit) -> None:
     await visit.show_menu(visit.speech.say("unknown-text"))
 
@@ -363,6 +347,7 @@ async def _say_what_can_be_done(visit: Visit) -> None:
 _READERS: Final[dict[Expected, Callable[[Visit, str], Awaitable[None]]]] = {
     "topup_amount": filling.read_words,
     "promo_code": promo.read_words,
+    "subscription_title": own_link.read_words,
 }
 
 #: Commands that no menu shows.

@@ -38,23 +38,24 @@ async def show_subscriptions(visit: Visit, _action: Action) -> None:
 
 async def show_subscription(visit: Visit, action: callbacks.OneSubscription) -> None:
     """One subscription with its link."""
-    await _show_again(visit, action.subscription)
+    await show_again(visit, action.subscription)
 
 
-async def _show_again(visit: Visit, subscription_id: int) -> None:
-    """A subscription as it is now, after something about it may have changed."""
+async def show_again(visit: Visit, subscription_id: int, preface: str | None = None) -> None:
+    """A subscription as it is now, after something about it may have changed. `preface` is HTML said before it."""
     own = await visit.portfolio()
     held = own.find(subscription_id)
     if held is None:
         await not_theirs(visit)
     else:
-        await show_one(visit, own, held)
+        await show_one(visit, own, held, preface)
 
 
-async def show_one(visit: Visit, own: Portfolio, held: Held) -> None:
-    """One of a customer's subscriptions with its link, as it was read."""
+async def show_one(visit: Visit, own: Portfolio, held: Held, preface: str | None = None) -> None:
+    """One of a customer's subscriptions with its link, as it was read. `preface` is HTML said before it."""
     connect = await connect_info(visit.deps.db, held.subscription, visit.deps.public_url)
-    await visit.show(subscription.one(visit.speech, held, connect, own.now, others=len(own.held) > 1))
+    others = len(own.held) > 1
+    await visit.show(subscription.one(visit.speech, held, connect, own.now, others=others, preface=preface))
 
 
 async def show_qr_code(visit: Visit, action: callbacks.QrCode) -> None:
@@ -86,7 +87,7 @@ async def switch_renewal(visit: Visit, action: callbacks.Renewal) -> None:
         return await set_renewal(tx, action.subscription, visit.customer.id, from_balance=bool(action.on))
 
     await visit.change("bot.renewal", body)
-    await _show_again(visit, action.subscription)
+    await show_again(visit, action.subscription)
 
 
 async def ask_to_stop_stars(visit: Visit, action: callbacks.StopStars) -> None:
@@ -108,7 +109,7 @@ async def stop_stars(visit: Visit, action: callbacks.StopStarsNow) -> None:
         return await ask_to_cancel(tx, action.subscription, visit.customer.id)
 
     await visit.change("bot.stop_stars", body)
-    await _show_again(visit, action.subscription)
+    await show_again(visit, action.subscription)
 
 
 # ------------------------------------------------------------------------------------------ another plan
@@ -206,9 +207,9 @@ async def change(visit: Visit, action: callbacks.ChangeNow) -> None:
     except _RateChanged:
         await _ask_to_change(visit, action.subscription, action.plan, again=True)
     except ChangeImpossible:  # most often a second press
-        await _show_again(visit, action.subscription)
+        await show_again(visit, action.subscription)
     else:
-        await _show_again(visit, action.subscription)
+        await show_again(visit, action.subscription)
 
 
 class _RateChanged(Exception):

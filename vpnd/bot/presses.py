@@ -11,9 +11,14 @@ from vpnd.bot import (
     admin_callbacks,
     buying,
     callbacks,
+    connecting,
     filling,
     giving_back,
+    inviting,
     keeping,
+    my_data,
+    own_callbacks,
+    own_link,
     promo,
     quiet,
     running,
@@ -21,32 +26,16 @@ from vpnd.bot import (
 )
 from vpnd.bot.answers import stale
 from vpnd.bot.callbacks import Action
-from vpnd.bot.screens import help as help_screens
 from vpnd.bot.screens import home
 from vpnd.bot.speech import Speech
 from vpnd.bot.visit import Visit
 from vpnd.database.scope import Transaction
 from vpnd.shop.customers import set_language
-from vpnd.shop.referrals import standing_of
 
 
 async def show_home(visit: Visit, _action: Action) -> None:
     """The menu."""
     await visit.show_menu()
-
-
-async def show_help(visit: Visit, _action: Action) -> None:
-    """The choice of a platform."""
-    await visit.show(help_screens.overview(visit.speech, visit.deps.support))
-
-
-async def show_help_for(visit: Visit, action: callbacks.HelpFor) -> None:
-    """The steps on one platform."""
-    screen = help_screens.platform(visit.speech, action.platform, visit.deps.support)
-    if screen is None:
-        await stale(visit, "unreadable")
-    else:
-        await visit.show(screen)
 
 
 async def show_languages(visit: Visit, _action: Action) -> None:
@@ -66,16 +55,6 @@ async def choose_language(visit: Visit, action: callbacks.SetLanguage) -> None:
 
     await visit.deps.db.run("bot.language", body)
     await evolve(visit, speech=Speech(texts, action.language)).show_menu()
-
-
-async def show_invite(visit: Visit, _action: Action) -> None:
-    """The customer's own link for friends, and how he stands as a host."""
-    deps = visit.deps
-    standing = await standing_of(deps.db, visit.customer.id, deps.currency)
-    username = deps.sender.bot.username
-    await visit.show(
-        home.invite(visit.speech, username, visit.customer.referral_code, standing, deps.currency)
-    )
 
 
 Handler = Callable[[Visit, Any], Awaitable[None]]
@@ -101,6 +80,10 @@ HANDLERS: Final[dict[type[Action], Handler]] = {
     callbacks.ChangePlan: keeping.show_other_plans,
     callbacks.ChangeTo: keeping.ask_to_change,
     callbacks.ChangeNow: keeping.change,
+    own_callbacks.Rename: own_link.ask_for_name,
+    own_callbacks.Unname: own_link.take_name_away,
+    own_callbacks.Rotate: own_link.ask_to_rotate,
+    own_callbacks.RotateNow: own_link.rotate,
     callbacks.Balance: filling.show_balance,
     callbacks.History: filling.show_history,
     callbacks.TopUp: filling.show_amounts,
@@ -109,11 +92,19 @@ HANDLERS: Final[dict[type[Action], Handler]] = {
     callbacks.TopUpPay: filling.pay,
     callbacks.Promo: promo.ask_for_code,
     callbacks.ForgetPromo: promo.forget,
-    callbacks.Help: show_help,
-    callbacks.HelpFor: show_help_for,
+    callbacks.Help: connecting.show_help,
+    callbacks.HelpFor: connecting.show_platform,
+    own_callbacks.MyData: my_data.show_my_data,
+    own_callbacks.ForgetMe: my_data.ask_to_forget,
+    own_callbacks.ForgetMeNow: my_data.forget,
+    own_callbacks.Connect: connecting.show_platforms,
+    own_callbacks.ConnectBy: connecting.show_steps,
+    own_callbacks.Works: connecting.say_it_works,
+    own_callbacks.DoesNotWork: connecting.find_out,
     callbacks.Languages: show_languages,
     callbacks.SetLanguage: choose_language,
-    callbacks.Invite: show_invite,
+    callbacks.Invite: inviting.show_invite,
+    own_callbacks.InviteQr: inviting.show_qr_code,
     callbacks.Trial: trying.show_trial,
     callbacks.StartTrial: trying.start_trial,
     callbacks.Notifications: quiet.show_notifications,

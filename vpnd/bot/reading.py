@@ -21,6 +21,8 @@ _LIMIT: Final = 20  # subscriptions of one person on one screen
 
 _PORTFOLIO: Final = """
 select vpnd_now() as now, p.titles, s.*,
+       coalesce((select sum(a.balance) from accounts a where a.customer_id = $1 and a.currency = $3
+                 and a.kind in ('customer', 'bonus')), 0)::bigint as can_spend,
        exists (select from plans other where other.on_sale and other.id <> s.plan_id) as can_change
 from (values (1)) as always (one)
 left join lateral (
@@ -83,13 +85,22 @@ class Held:
         """The plan's title in the language, else in English, else in any."""
         return title_of(self.titles, language, self.subscription.plan_id)
 
+    def called(self, language: str) -> str:
+        """What its owner calls it, with the plan's title behind it; that alone for one without a name."""
+        own, plan = self.subscription.title, self.title(language)
+        return plan if own is None else f"{own} · {plan}"
+
 
 @frozen
 class Portfolio:
-    """A customer's subscriptions, those that are on and last longest first, and the business time they were read at."""
+    """A customer's subscriptions, those that are on and last longest first, and the business time they were read at.
+
+    `balance` is all that he can spend, gifts included.
+    """
 
     now: datetime
     held: tuple[Held, ...]
+    balance: Money
 
     @property
     def foremost(self) -> Subscription | None:
@@ -110,10 +121,14 @@ def _held(row: Row) -> Held:
     return Held(subscription_from_row(row), from_json(row["titles"]), row["can_change"])
 
 
-async def portfolio(db: Database, customer_id: int) -> Portfolio:
-    """All subscriptions of a customer that fit on a screen, and the time; one read."""
-    rows = await db.fetch("bot.portfolio", _PORTFOLIO, customer_id, _LIMIT)
-    return Portfolio(rows[0]["now"], tuple(_held(row) for row in rows if row["id"] is not None))
+async def portfolio(db: Database, customer_id: int, currency: str) -> Portfolio:
+    """All subscriptions of a customer that fit on a screen, his balance in the shop's currency, and the time; one read."""
+    rows = await db.fetch("bot.portfolio", _PORTFOLIO, customer_id, _LIMIT, currency)
+    return Portfolio(
+        rows[0]["now"],
+        tuple(_held(row) for row in rows if row["id"] is not None),
+        Money(rows[0]["can_spend"], currency),
+    )
 
 
 async def held_by_id(db: Database, subscription_id: int) -> Held | None:

@@ -35,6 +35,9 @@ PLAIN_LIMITS: Final = {
     "button-": 40,  # ours: a longer label is cut off on a phone
     "alert-": 200,
     "command-": 256,
+    "bot-description": 512,
+    "bot-short-description": 120,
+    "page-": 200,
     "invoice-title": 32,
     "invoice-description": 255,
 }

@@ -68,8 +68,8 @@ class Visit:
             await send(self.deps.sender, Lane.REPLY, self.chat_id, screen, self.deps.qr)
 
     async def portfolio(self) -> Portfolio:
-        """The customer's subscriptions and the business time; one read."""
-        return await portfolio(self.deps.db, self.customer.id)
+        """The customer's subscriptions, his balance and the business time; one read."""
+        return await portfolio(self.deps.db, self.customer.id, self.deps.currency)
 
     async def show_menu(self, preface: str | None = None) -> None:
         """The menu: the first screen, or only its buttons under `preface`."""
@@ -82,6 +82,7 @@ class Visit:
                 self.customer.first_name,
                 own.foremost,
                 own.now,
+                own.balance,
                 trial_hours=hours,
                 preface=banner,
             )
@@ -104,11 +105,11 @@ class Visit:
         self.deps.wake_all()
         return result
 
-    async def expect(self, what: Expected) -> None:
-        """Take the customer's next words for this."""
+    async def expect(self, what: Expected, *, about: int | None = None) -> None:
+        """Take the customer's next words for this; `about`: the subscription that they will be about."""
 
         async def body(tx: Transaction) -> None:
-            await set_expectation(tx, self.customer.id, what)
+            await set_expectation(tx, self.customer.id, what, about=about)
 
         await self.deps.db.run("bot.expect", body)
 

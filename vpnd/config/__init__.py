@@ -24,6 +24,7 @@ from vpnd.config.shop_settings import (
     ShopSettings,
     TrialSettings,
     YooKassaSettings,
+    contact_link,
 )
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "WorkerSettings",
     "YooKassaSettings",
     "configuration_reference",
+    "contact_link",
     "describe_keys",
     "is_loopback",
     "load_settings",

@@ -34,6 +34,19 @@ _AMOUNT: Final = text(
 )
 
 
+#: What may be opened: a web address, or a Telegram name.
+_WEB_ADDRESS: Final = re.compile(r"https?://[!-~]+")
+_TELEGRAM_NAME: Final = re.compile(r"@?([A-Za-z][A-Za-z0-9_]{3,31})")
+
+
+def contact_link(contact: str | None) -> str | None:
+    """Return where a contact is reached: a link as it is, a @name as its t.me address; None for other words."""
+    if contact is None or _WEB_ADDRESS.fullmatch(contact):
+        return contact
+    name = _TELEGRAM_NAME.fullmatch(contact)
+    return f"https://t.me/{name[1]}" if name else None
+
+
 def _level(value: Any, _textual: bool) -> tuple[int, int]:
     paying, _, percent = value.partition(":") if isinstance(value, str) else ("", "", "")
     if not (paying.isdecimal() and percent.isdecimal() and len(paying) <= 6 and 1 <= int(percent) <= 99):
@@ -103,6 +116,11 @@ class ShopSettings:
     texts_dir: Path | None = key(
         path(),
         "Folder of your own texts, a file a language (`en.ftl`) with what you change; read at start and on SIGHUP.",
+        None,
+    )
+    terms_url: str | None = key(
+        url("https", plain_on_loopback=False),
+        "The terms on which is sold; shown where customers buy, and in help.",
         None,
     )
 

@@ -14,7 +14,7 @@ from attrs import asdict, define, field
 from starlette.applications import Starlette
 
 from vpnd.bot.broadcasting import deliver_broadcast
-from vpnd.bot.connect import expired_entry
+from vpnd.bot.connect import expired_entry, open_words
 from vpnd.bot.dependencies import BotDependencies, customer_loader
 from vpnd.bot.handlers import register, tell_failure
 from vpnd.bot.notices import deliver_admin_alert, deliver_message
@@ -49,6 +49,7 @@ from vpnd.telegram.application import TrioApplication
 from vpnd.telegram.sender import Sender
 from vpnd.telegram.service import Callbacks, TelegramService
 from vpnd.web.apps import public_app
+from vpnd.web.open_app import OpenPage
 from vpnd.workers.broadcast import BroadcastRunner
 from vpnd.workers.node_follower import NodeFollower
 from vpnd.workers.numberer import Numberer
@@ -165,6 +166,7 @@ class Parts:
             star_subscriptions=settings.stars.subscriptions,
             currency=settings.shop.currency,
             support=settings.shop.support,
+            terms_url=settings.shop.terms_url,
             public_url=settings.http.public_url,
             admins=settings.telegram.admins,
             trial=TrialTerms(settings.trial.hours, settings.trial.plan),
@@ -267,6 +269,9 @@ class Parts:
         def expired(page: SubscriptionPage) -> str:
             return expired_entry(self.texts, page.language)
 
+        def open_page(language: str, importer: str) -> OpenPage:
+            return OpenPage(*open_words(self.texts, language, importer))
+
         return public_app(
             self.settings,
             self.db,
@@ -274,6 +279,7 @@ class Parts:
             settle=self._settle,
             checks={"database": self._check_database},
             expired_notice=expired,
+            open_words=open_page,
             yookassa=self.desk.yookassa,
             refunded=partial(self._refunded, "yookassa"),
         )

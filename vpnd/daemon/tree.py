@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 import trio
 from attrs import define, field
 
-from vpnd.bot.handlers import drop_commands, set_commands
+from vpnd.bot.profile import drop_profile, set_profile
 from vpnd.bot.texts import CurrentTexts
 from vpnd.config import Settings
 from vpnd.daemon import wording
@@ -208,17 +208,19 @@ class Daemon(Parts):
     async def _set_commands(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> NoReturn:
-        """Set the bot's menu, and again when its texts were read anew; a Telegram that is away is waited for."""
+        """Set the bot's menu and profile, and again when its texts were read anew; a Telegram that is away is waited for."""
         task_status.started()
         spoken: tuple[str, ...] = ()
         while True:
             languages = self.texts.languages
             try:
-                await set_commands(self.bot)
+                await set_profile(self.bot)
                 for language in set(spoken) - set(languages):
-                    await drop_commands(self.bot, language)
+                    await drop_profile(self.bot, language)
             except TelegramError as error:
-                journal.warning("telegram.commands_not_set", message=f"the bot's menu is set later: {error}")
+                journal.warning(
+                    "telegram.commands_not_set", message=f"the bot's menu and profile are set later: {error}"
+                )
                 await trio.sleep(30)
             else:
                 spoken = languages

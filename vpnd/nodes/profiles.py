@@ -79,13 +79,24 @@ def subscription_headers(
     return headers
 
 
+#: Apps that read what a subscription page serves, and that an address of their own opens with a subscription in it.
+IMPORTERS: Final = ("happ", "hiddify", "streisand", "v2rayng", "v2raytun")
+
+
 def import_links(subscription_url: str, name: str) -> Mapping[str, str]:
-    """Return deep links that open an app with the subscription in it, by the app's name."""
-    encoded, label = quote(_url(subscription_url), safe=""), quote(name, safe="")
+    """Return the addresses that open an app with the subscription in it, for each of `IMPORTERS`.
+
+    `name` is what the app calls the subscription, where its address can say so. Raises `ValueError` for an address that is no
+    http(s) URL.
+    """
+    plain, label = _url(subscription_url), quote(name, safe="")
     return {
-        "hiddify": f"hiddify://import/{subscription_url}#{label}",
-        "sing-box": f"sing-box://import-remote-profile?url={encoded}#{label}",
-        "clash": f"clash://install-config?url={encoded}",
+        "happ": f"happ://add/{plain}",
+        "hiddify": f"hiddify://import/{plain}#{label}",
+        "streisand": f"streisand://import/{plain}#{label}",
+        # What stands behind the # becomes the name there.
+        "v2rayng": f"v2rayng://install-sub?url={quote(plain, safe='')}#{label}",
+        "v2raytun": f"v2raytun://import/{plain}",
     }
 
 

@@ -41,7 +41,8 @@ _ENSURE: Final = f"""
 with known as (
     select {COLUMNS} from customers where telegram_id = $1
 ), touched as (
-    update customers set username = $2, first_name = $3, reachable = true
+    update customers set username = $2, first_name = $3, reachable = true, erased_at = null,
+        language = case when erased_at is null then language else $4 end   -- who had his data deleted is new
     where telegram_id = $1
       and (username is distinct from $2 or first_name <> $3 or not reachable)
     returning {COLUMNS}
@@ -107,7 +108,8 @@ async def ensure_customer(
 
     One round trip unless another transaction creates the same customer at the same moment: of two first
     updates at once exactly one is told `created`. `language` and `referral_code_used` count only for a new
-    customer; an unknown code is ignored. Every call marks him reachable, since he just wrote to us.
+    customer, the language also for one who had his data deleted; an unknown code is ignored. Every call marks him
+    reachable, since he just wrote to us.
     """
     # PostgreSQL stores no NUL in a text.
     name = first_name.replace("\x00", "")[:_NAME_LIMIT]
@@ -135,9 +137,13 @@ async def set_language(tx: Transaction, telegram_id: int, language: str) -> bool
 
 
 async def set_reachable(tx: Transaction, telegram_id: int, reachable: bool) -> bool:
-    """Note that Telegram refuses to deliver to a customer, or delivers again. True if that is news."""
+    """Note that Telegram refuses to deliver to a customer, or delivers again. True if that is news.
+
+    Who had his data deleted is reached again when he writes, and not before.
+    """
     changed = await tx.execute(
-        "update customers set reachable = $2 where telegram_id = $1 and reachable <> $2",
+        "update customers set reachable = $2 where telegram_id = $1 and reachable <> $2"
+        " and (erased_at is null or not $2)",
         telegram_id,
         reachable,
     )

@@ -1,4 +1,4 @@
-"""What a customer's next words are taken for: he was asked for an amount or for a code, and has a while to write it.
+"""What a customer's next words are taken for: he was asked for an amount, a code or a name, and has a while to write it.
 
 It is kept with the customer, so that a restart in between forgets nothing, and it ends by itself: whoever writes something
 hours later means something else.
@@ -22,7 +22,7 @@ __all__ = [
     "take_expectation",
 ]
 
-Expected = Literal["topup_amount", "promo_code"]
+Expected = Literal["topup_amount", "promo_code", "subscription_title"]
 
 #: How long words are waited for.
 PATIENCE: Final = timedelta(minutes=15)
@@ -41,14 +41,23 @@ def expected_from_row(row: Row) -> Expected | None:
 
 
 async def set_expectation(
-    tx: Transaction, customer_id: int, what: Expected, patience: timedelta = PATIENCE
+    tx: Transaction,
+    customer_id: int,
+    what: Expected,
+    patience: timedelta = PATIENCE,
+    *,
+    about: int | None = None,
 ) -> None:
-    """Take the customer's next words for this, until his patience ends; what was expected before is forgotten."""
+    """Take the customer's next words for this, until his patience ends; what was expected before is forgotten.
+
+    `about` is the subscription that they will be about.
+    """
     await tx.execute(
-        "update customers set expects = $2, expects_until = vpnd_now() + $3::interval where id = $1",
+        "update customers set expects = $2, expects_until = vpnd_now() + $3::interval, expects_about = $4 where id = $1",
         customer_id,
         what,
         patience,
+        about,
     )
 
 
@@ -63,7 +72,7 @@ async def take_expectation(tx: Transaction, customer_id: int) -> Expected | None
             select id, case when expects_until > vpnd_now() then expects end as expected
             from customers where id = $1 for no key update
         )
-        update customers c set expects = null, expects_until = null from before
+        update customers c set expects = null, expects_until = null, expects_about = null from before
         where c.id = before.id and c.expects is not null
         returning before.expected
         """,

@@ -31,6 +31,7 @@ __all__ = [
     "Purchase",
     "Terms",
     "attach_invoice",
+    "cancel_all",
     "cancel_purchase",
     "expire_purchases",
     "overdue_purchases",
@@ -169,6 +170,15 @@ with closed as (
 ), {_FREE}
 """  # noqa: S608 (only constants are pasted in)
 
+_CANCEL_ALL: Final = f"""
+with closed as (
+    update purchases p set status = 'cancelled'
+    from (select id from purchases where customer_id = $1 and status = 'pending' order by id limit 1000 for no key update) open
+    where p.id = open.id
+    returning p.id
+), {_FREE}
+"""  # noqa: S608 (only constants are pasted in)
+
 _REOPEN: Final = """
 update purchases p set status = 'pending', expires_at = greatest(p.expires_at, vpnd_now() + $3::interval)
 from customers c
@@ -219,6 +229,11 @@ async def purchase_of(source: Source, purchase_public_id: str, telegram_id: int)
 async def cancel_purchase(tx: Transaction, purchase_public_id: str, telegram_id: int) -> bool:
     """Close a person's own pending purchase. A payment that comes all the same is honoured."""
     return int(await tx.fetchval(_CANCEL, purchase_public_id, telegram_id)) > 0
+
+
+async def cancel_all(tx: Transaction, customer_id: int) -> int:
+    """Close all purchases that a customer has open, as `cancel_purchase` does; returns how many."""
+    return int(await tx.fetchval(_CANCEL_ALL, customer_id))
 
 
 async def reopen_purchase(

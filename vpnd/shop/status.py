@@ -74,7 +74,7 @@ select {", ".join("c." + column.strip() for column in customers.COLUMNS.split(",
        (select jsonb_object_agg(a.currency, a.balance) from accounts a
         where a.customer_id = c.id and a.kind = 'customer') as balances,
        s.id as s_id, s.plan_id, s.name, s.credential, s.link_token, s.status, s.starts_at, s.expires_at,
-       s.version, s.activated_at, s.renews, s.offer_id, s.trial
+       s.version, s.activated_at, s.renews, s.offer_id, s.trial, s.title
 from customers c
 left join lateral (
     select * from subscriptions s where s.customer_id = c.id
@@ -128,6 +128,7 @@ async def overview(source: Source, telegram_id: int) -> Overview | None:
                 renews=row["renews"],
                 offer_id=row["offer_id"],
                 trial=row["trial"],
+                title=row["title"],
             )
             for row in rows
             if row["s_id"] is not None

@@ -55,6 +55,7 @@ class Subscription:
         renews: by itself: "off", from the customer's "balance", or by his subscription in "stars".
         offer_id: plan and period that it is renewed by: what was bought last; None for what was only ever given.
         trial: nothing but the trial has given access: no purchase, no gift, no promo code.
+        title: what its owner calls it; None: what the plan is called.
     """
 
     id: int
@@ -71,6 +72,7 @@ class Subscription:
     renews: str
     offer_id: int | None
     trial: bool = False
+    title: str | None = None
 
     @property
     def active(self) -> bool:
@@ -96,7 +98,7 @@ class Granted:
 
 COLUMNS: Final = (
     "id, customer_id, plan_id, name, credential, link_token, status, starts_at, expires_at, version, activated_at,"
-    " renews, offer_id, trial"
+    " renews, offer_id, trial, title"
 )
 
 #: Whether the customer `c` of a statement has never bought access, be it that his money went back.
@@ -344,4 +346,5 @@ def subscription_from_row(row: Row) -> Subscription:
         renews=row["renews"],
         offer_id=row["offer_id"],
         trial=row["trial"],
+        title=row["title"],
     )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from vpnd.config import Secret, Settings
+from vpnd.config import Secret, Settings, contact_link
 from vpnd.database.database import Database
 from vpnd.payments.yookassa import YooKassa
 from vpnd.web.health import Checks, health_routes, metrics_routes
+from vpnd.web.open_app import OpenWords, open_app_route
 from vpnd.web.subscription import ExpiredNotice, subscription_route
 from vpnd.web.webhooks import (
     AcceptsUpdates,
@@ -22,10 +20,6 @@ from vpnd.web.webhooks import (
     yookassa_webhook,
 )
 
-#: What may stand in a header that apps open: a web address, or a Telegram name.
-_WEB_ADDRESS: Final = re.compile(r"https?://[!-~]+")
-_TELEGRAM_NAME: Final = re.compile(r"@?([A-Za-z][A-Za-z0-9_]{3,31})")
-
 
 def public_app(
     settings: Settings,
@@ -35,11 +29,13 @@ def public_app(
     settle: Settle,
     checks: Checks,
     expired_notice: ExpiredNotice,
+    open_words: OpenWords,
     yookassa: YooKassa | None = None,
     refunded: Refunded | None = None,
 ) -> Starlette:
     """Return the application on `[http] listen`: health, subscription pages, and the webhooks that are configured.
 
+    Pages that open an app are there when customers know an address of ours (`[http] public_url`).
     `yookassa` is the client that asks about notifications, None when YooKassa is not set up; `refunded` notes a refund
     that a provider reports.
     """
@@ -49,10 +45,16 @@ def public_app(
         subscription_route(
             db,
             title=settings.instance.name,
-            support_url=_support_url(support),
+            support_url=contact_link(support),
             expired_notice=expired_notice,
         ),
     ]
+    if settings.http.public_url is not None:
+        routes.append(
+            open_app_route(
+                db, public_url=settings.http.public_url, title=settings.instance.name, words=open_words
+            )
+        )
     telegram: Secret | None = settings.telegram.webhook_secret
     if settings.telegram.mode == "webhook" and telegram is not None:
         routes.append(telegram_webhook(telegram, intake))
@@ -66,11 +68,3 @@ def public_app(
 def metrics_app() -> Starlette:
     """Return the application on `[http] metrics_listen`."""
     return Starlette(routes=list(metrics_routes()))
-
-
-def _support_url(support: str | None) -> str | None:
-    """Return where an app sends who needs help: a link as it is, a @name as its t.me address; None for other words."""
-    if support is None or _WEB_ADDRESS.fullmatch(support):
-        return support
-    name = _TELEGRAM_NAME.fullmatch(support)
-    return f"https://t.me/{name[1]}" if name else None

@@ -29,7 +29,7 @@ UPDATE_HOURS: Final = 12
 RETRY_AFTER: Final = 30
 
 #: What a token can look like at all. Anything else is nobody's, and is not worth a question to the database.
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
+TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
 
 #: Says "expired" in the customer's language.
 ExpiredNotice = Callable[[SubscriptionPage], str]
@@ -49,7 +49,7 @@ def subscription_route(
 
     async def show(request: Request) -> Response:
         token = request.path_params["token"]
-        if not _TOKEN.fullmatch(token):
+        if not TOKEN.fullmatch(token):
             return PlainTextResponse("not found", 404)
         try:
             with as_class(LimitClass.ADMIN):

@@ -1,4 +1,4 @@
-# English. Keys that begin with button-, alert-, command- or invoice- are plain text; all the others are Telegram HTML.
+# English. Keys that begin with button-, alert-, command- or invoice- are plain text, and so are bot- and page-; all the others are Telegram HTML.
 # Every file has the same keys with the same placeholders: ./dev check proves it.
 
 ## Money, periods, dates
@@ -57,10 +57,15 @@ home-active =
     <b>Hello, { $name }!</b>
 
     ✅ Your VPN is on until <b>{ $until }</b> ({ $left } left).
+home-starting =
+    <b>Hello, { $name }!</b>
+
+    ⏳ Your VPN is being switched on; it usually takes a few seconds. It is paid until <b>{ $until }</b>.
+home-balance = 💰 On your balance: <b>{ $total }</b>
 home-expired =
     <b>Hello, { $name }!</b>
 
-    Your VPN has been off since { $until }. Renew it and the same link works again; there is nothing to set up anew.
+    ⛔️ Your VPN has been off since { $until }. Renew it and the same link works again; there is nothing to set up anew.
 
 button-buy = 🚀 Get VPN
 button-plans = 🛍 All plans
@@ -120,6 +125,8 @@ methods-discounted =
 methods-promo = 🎟 Your promo code <b>{ $code }</b> is included.
 methods-promo-days = 🎟 Your promo code <b>{ $code }</b> adds <b>{ $bonus }</b> on top.
 methods-monthly = ⭐ “Every month” is charged by Telegram itself, without discounts, until you stop it; that takes one tap.
+methods-terms = By paying you agree to the terms; the button below opens them.
+button-terms = 📄 Terms
 methods-question = How would you like to pay?
 methods-none =
     <b>{ $title }, { $period }</b>
@@ -266,9 +273,7 @@ link-block =
     { $link }
 connect-steps =
     <b>How to connect</b>
-    1. Install an app: “Help” names one for your device.
-    2. Copy the link, or scan the QR code with another device.
-    3. In the app: “+” → “Import from clipboard”, then turn it on.
+    Choose your device below: I’ll show you an app, and your link gets into it by one tap.
 expired-notice =
     <b>Your subscription has ended</b>
 
@@ -413,6 +418,40 @@ button-change-plan = 🔀 Change the plan
 button-change-to = { $title } · { $left }
 button-change-yes = ✅ Change the plan
 button-one-more = ➕ One more subscription
+button-named-subscription = { $state ->
+        [active] ✅ { $title }
+       *[expired] ⛔️ { $title }
+    }
+button-rename = ✏️ Name
+button-unname = ✖️ Take the name away
+button-rotate = ♻️ New link
+button-rotate-yes = ♻️ Yes, make a new link
+rename =
+    ✏️ <b>What would you like to call it?</b>
+
+    Write a name here, for instance “Mum’s phone”: at most { $most } characters. Only you see it.
+rename-again =
+    ✏️ <b>That is a little too long</b>
+
+    Please write a name of at most { $most } characters.
+rename-now = It is called <b>{ $title }</b> now.
+rotate =
+    ♻️ <b>A new link for { $title }?</b>
+
+    The old link stops working at once, also the old QR code and the old page, and every device that is connected by it is cut off. Afterwards set the new link up on your own devices.
+
+    What you have paid for stays as it is. It helps when somebody else has got hold of your link.
+rotate-done =
+    ♻️ <b>Here is your new link</b>
+
+    The old one doesn’t work any more. Please replace it in the apps on your devices.
+rotate-too-soon =
+    <b>{ $title } has just got a new link</b>
+
+    You can make another one in { $minutes ->
+        [one] { $minutes } minute
+       *[other] { $minutes } minutes
+    }. The present link works.
 renews-off = 🔁 Auto-renewal is off.
 renews-balance = 🔁 It renews itself from your balance shortly before it ends. If the money isn’t enough, I’ll tell you in time.
 renews-stars = ⭐ Telegram renews it by itself every month.
@@ -470,6 +509,11 @@ invite-next = { $count ->
        *[other] { $count } more paying guests, and you get <b>{ $percent }%</b>.
     }
 invite-earned = Paying guests: <b>{ $paying }</b>, earned so far: <b>{ $earned }</b>
+invite-qr =
+    🎁 <b>Invite a friend</b>
+
+    Let your friend scan this, or send the link:
+    { $link }
 button-share = 📤 Share
 alert-share-text = A VPN that simply works:
 ## Balance
@@ -896,54 +940,114 @@ help =
 
     Which device would you like to connect? I’ll show you an app and the steps.
 help-support = Still stuck? Write to { $support }.
-help-android =
-    <b>Android</b>
+connect =
+    📱 <b>{ $title }: connect a device</b>
 
-    1. Install <b>Hiddify</b> or <b>v2rayNG</b> from Google Play.
-    2. Copy your link under “My subscription”.
-    3. Hiddify: “+” → “Add from clipboard”. v2rayNG: “+” → “Import from clipboard”.
-    4. Tap the big round button and allow the VPN connection.
-help-ios =
-    <b>iPhone and iPad</b>
+    Which device is it? I’ll show you an app, and your link gets into it by one tap.
+connect-app =
+    📱 <b>{ $platform }: { $app }</b>
 
-    1. Install <b>Streisand</b> or <b>Happ</b> from the App Store.
-    2. Copy your link under “My subscription”.
-    3. In the app: “+” → “Add from clipboard”.
-    4. Turn the switch on and allow the VPN configuration.
-help-windows =
-    <b>Windows</b>
+    1. { $device ->
+        [tv] Install <b>{ $app }</b> on the TV.
+       *[other] Install <b>{ $app }</b>; “Get { $app }” leads to it.
+    }
+    2. { $how ->
+        [open] Tap “Open in { $app }”: your link goes in by itself.
+        [keys] Copy your link and press Ctrl+V in its window.
+        [scan] Show the QR code on your phone and scan it with the app, or send the link to the TV.
+       *[paste] Copy your link. In the app: “+” → “Add from clipboard”.
+    }
+    3. { $device ->
+        [windows] Turn it on. If it asks: “Set system proxy” or TUN mode.
+        [linux] Turn it on; “VPN” mode asks for your password once.
+        [ios] Turn it on and allow the VPN configuration.
+        [macos] Turn it on and allow the VPN configuration.
+       *[other] Turn it on and allow the VPN connection.
+    }
+connect-first = First you need a link: get the VPN, and it is here within seconds.
+connect-works =
+    🎉 <b>Wonderful!</b>
 
-    1. Install <b>Hiddify</b> or <b>v2rayN</b> from its page on GitHub.
-    2. Copy your link under “My subscription”.
-    3. Hiddify: “+” → “Add from clipboard”. v2rayN: press Ctrl+V in its window.
-    4. Turn it on; in v2rayN choose “Set system proxy” or TUN mode.
-help-macos =
-    <b>macOS</b>
-
-    1. Install <b>Streisand</b> or <b>Happ</b> from the App Store, or <b>Hiddify</b> from GitHub.
-    2. Copy your link under “My subscription”.
-    3. In the app: “+” → “Add from clipboard”.
-    4. Turn it on and allow the VPN configuration.
-help-linux =
-    <b>Linux</b>
-
-    1. Install <b>Hiddify</b> (AppImage or deb on GitHub).
-    2. Copy your link under “My subscription”.
-    3. In the app: “+” → “Add from clipboard”.
-    4. Turn it on; “VPN” mode asks for your password once.
-help-tv =
-    <b>Android TV</b>
-
-    1. Install <b>Happ</b> or <b>v2rayNG</b> from Google Play on the TV.
-    2. Open “My subscription” → “QR code” on your phone.
-    3. Scan it with the app, or send the link to the TV.
-    4. Turn it on and allow the VPN connection.
+    Enjoy it. The same link works on your other devices, too. I’ll remind you in time before it ends.
+button-get-app = ⬇️ Get { $app }
+button-open-app = 🚀 Open in { $app }
+button-other-app = { $app }
+button-works = ✅ It works
+button-does-not-work = 🩺 It doesn’t work
+button-look-again = 🔄 Look again
+button-support = 💬 Write to support
+diagnosis =
+    🩺 <b>{ $title }: let’s see</b>
+diagnosis-paid = { $paid ->
+        [yes] ✅ It is paid until { $until }.
+       *[no] ⛔️ Its time ended on { $until }.
+    }
+diagnosis-on = { $on ->
+        [yes] ✅ It is switched on.
+       *[no] ⛔️ It is switched off.
+    }
+diagnosis-heard = { $heard ->
+        [all] ✅ { $count ->
+            [one] The server knows you.
+           *[other] All { $count } servers know you.
+        }
+        [some] ⏳ { $some } of { $count } servers know you so far.
+        [none] ⏳ The servers are just being told of you.
+       *[nobody] ⏳ There is no server yet.
+    }
+diagnosis-answer = { $answer ->
+        [all] ✅ Our servers answer.
+        [some] ⚠️ Not answering just now: { $names }.
+       *[none] ⛔️ Not answering just now: { $names }.
+    }
+diagnosis-step = <b>What to do</b>
+    { $cause ->
+        [over] Renew it, and the same link works again within seconds.
+        [off] It was switched off before its time. Please write to support.
+        [no_node] The servers are just being set up. Please look again a little later.
+        [starting] It is usually ready within a minute. Please wait a moment and look again.
+        [all_silent] It is on our side, and we have been alerted. There is nothing to change on your device: please look again in a few minutes.
+        [some_silent] Choose another server in the app; update the subscription there first. We have been alerted to the one that is away.
+       *[unseen] All is well on our side. Please try, one after the other: update the subscription in the app · turn the VPN off and on · end other VPN apps · look whether date and time of the device are right · try another network, Wi-Fi or mobile. If nothing helps, set it up once more, or make a new link.
+    }
 button-platform-android = Android
 button-platform-ios = iPhone · iPad
 button-platform-windows = Windows
 button-platform-macos = macOS
 button-platform-linux = Linux
 button-platform-tv = Android TV
+
+## My data
+
+my-data =
+    🗂 <b>My data</b>
+
+    I know your Telegram id, the name you show in Telegram, your language, your clock and quiet hours, what you bought and paid, and the access you have. I don’t know where you go with the VPN: that is written down nowhere.
+
+    You can have deleted what says who you are.
+forget-me =
+    🗂 <b>Delete my data?</b>
+
+    At once and for good:
+    • your access ends on all servers, and your links open nothing any more
+    • your name, language, clock, quiet hours and the names you gave are deleted
+    • reminders and messages that were waiting are withdrawn, and auto-renewal is off
+forget-me-access = ⛔️ { $count ->
+        [one] <b>{ $count }</b> subscription is
+       *[other] <b>{ $count }</b> subscriptions are
+    } still on, until <b>{ $until }</b>. The time that is left is lost.
+forget-me-stars = ⭐ Telegram is asked to charge no more Stars.
+forget-me-balance = 💰 <b>{ $balance }</b> on your balance stay yours: they are here when you write to me again, or support pays them out.
+forget-me-kept = What is kept: your Telegram id, purchases, payments and the books, because the law and honest accounts want it; who was invited by whom, for the rewards of others; and whether you had a trial, which there is once. What you wrote to me in the last days is gone within a week.
+forget-me-again = ❗️ I asked that a while ago, so nothing was deleted. Do you still want it? This is how it stands now:
+forget-me-done =
+    <b>It is deleted</b>
+
+    I won’t write to you any more. If you ever come back, just write to me: then we begin anew. All the best!
+button-my-data = 🗂 My data
+button-forget-me = 🗑 Delete my data
+button-forget-me-yes = 🗑 Yes, delete it for good
+button-start-anew = 👋 Begin anew
 
 ## Language
 
@@ -982,6 +1086,16 @@ too-fast =
     That is more at once than I can answer. Wait a few seconds and go on: your subscription and your payments are safe.
 alert-too-fast = One moment, please: that is quicker than I can answer.
 
+## What Telegram shows before anybody writes, as plain text
+
+bot-description =
+    Fast and private VPN for phones, computers and TVs.
+
+    Choose a plan and pay: your personal link is here within seconds, and it opens in an app by one tap. No registration and no extra accounts.
+
+    Tap “Start” to begin.
+bot-short-description = Fast and private VPN: a plan, a payment, and your link is here within seconds.
+
 ## Commands
 
 command-start = Menu
@@ -995,3 +1109,7 @@ command-language = Язык / Language
 
 # The one entry that an app shows for a subscription that has ended.
 profile-expired = Ended: renew it in the bot
+# The page that opens an app, as plain text.
+page-open = Open in { $app }
+page-open-button = Open { $app }
+page-open-hint = Nothing happens? Install { $app } first, then tap the button again. Or copy your link in the chat with the bot.

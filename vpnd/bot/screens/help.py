@@ -1,36 +1,37 @@
-"""How to connect: a platform, an app, four steps."""
+"""Help: connect a device, find out why it does not work, reach a person."""
 
 from __future__ import annotations
 
-from typing import Final
-
-from vpnd.bot.callbacks import Help, HelpFor, Home, Subscriptions
-from vpnd.bot.screens.screen import Button, Screen, paragraphs
+from vpnd.bot.callbacks import Home
+from vpnd.bot.own_callbacks import DoesNotWork, MyData
+from vpnd.bot.screens.connecting import platform_rows
+from vpnd.bot.screens.plans import terms_rows
+from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
 from vpnd.bot.speech import Speech
+from vpnd.config import contact_link
 
-PLATFORMS: Final = ("android", "ios", "windows", "macos", "linux", "tv")
 
-
-def _support(speech: Speech, support: str | None) -> str | None:
+def support_line(speech: Speech, support: str | None) -> str | None:
+    """Whom to write to, in a shop that has somebody."""
     return speech.say("help-support", support=support) if support else None
 
 
-def overview(speech: Speech, support: str | None) -> Screen:
-    """The choice of a platform."""
-    buttons = [Button(speech.label(f"button-platform-{name}"), HelpFor(name)) for name in PLATFORMS]
-    pairs = tuple(tuple(buttons[start : start + 2]) for start in range(0, len(buttons), 2))
-    home = (Button(speech.label("button-home"), Home()),)
-    return Screen(paragraphs(speech.say("help"), _support(speech, support)), (*pairs, home))
+def support_row(speech: Speech, support: str | None) -> Row:
+    """A button that opens the chat with him, where he has an address."""
+    link = contact_link(support)
+    return () if link is None else (Button(speech.label("button-support"), url=link),)
 
 
-def platform(speech: Speech, name: str, support: str | None) -> Screen | None:
-    """The steps on one platform; None for one we don't know."""
-    if name not in PLATFORMS:
-        return None
-    return Screen(
-        paragraphs(speech.say(f"help-{name}"), _support(speech, support)),
+def overview(speech: Speech, support: str | None, terms_url: str | None = None) -> Screen:
+    """The choice of a platform, and what helps otherwise."""
+    rows: list[Row] = [
+        *platform_rows(speech),
         (
-            (Button(speech.label("button-subscription"), Subscriptions()),),
-            (Button(speech.label("button-back"), Help()), Button(speech.label("button-home"), Home())),
+            Button(speech.label("button-does-not-work"), DoesNotWork(0)),
+            Button(speech.label("button-my-data"), MyData()),
         ),
-    )
+        support_row(speech, support),
+        *terms_rows(speech, terms_url),
+        (Button(speech.label("button-home"), Home()),),
+    ]
+    return Screen(paragraphs(speech.say("help"), support_line(speech, support)), tuple(rows))

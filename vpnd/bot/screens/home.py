@@ -20,6 +20,7 @@ from vpnd.bot.callbacks import (
     Trial,
 )
 from vpnd.bot.markup import code
+from vpnd.bot.own_callbacks import InviteQr
 from vpnd.bot.screens.keeping import go_on
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
 from vpnd.bot.speech import Speech
@@ -63,26 +64,45 @@ def home(
     name: str,
     subscription: Subscription | None,
     now: datetime,
+    balance: Money,
     *,
     trial_hours: int = 0,
     preface: str | None = None,
 ) -> Screen:
-    """The first screen, with how the longest-lasting subscription stands. `preface` is HTML said before it."""
+    """The first screen: how the longest-lasting subscription stands, and what lies on the balance.
+
+    An empty balance is told to whoever has a subscription; a newcomer has nothing to look for there. `preface` is HTML said
+    before it.
+    """
     if subscription is None:
         text = speech.say("home-new", name=name)
-    elif subscription.expires_at > now:
+    elif subscription.expires_at <= now or not subscription.active:
+        text = speech.say("home-expired", name=name, until=subscription.expires_at)
+    elif subscription.activated_at is None:
+        text = speech.say("home-starting", name=name, until=subscription.expires_at)
+    else:
         left = speech.left(subscription.expires_at, now)
         text = speech.say("home-active", name=name, until=subscription.expires_at, left=left)
-    else:
-        text = speech.say("home-expired", name=name, until=subscription.expires_at)
-    return Screen(paragraphs(preface, text), menu_rows(speech, subscription, trial_hours=trial_hours))
+    purse = None if subscription is None and not balance.amount else speech.say("home-balance", total=balance)
+    return Screen(paragraphs(preface, text, purse), menu_rows(speech, subscription, trial_hours=trial_hours))
 
 
-def invite(
-    speech: Speech, bot_username: str, referral_code: str, standing: ReferralStanding, currency: str
-) -> Screen:
+def invite_link(bot_username: str, referral_code: str) -> str:
+    """The link by which a friend is counted as this customer's guest."""
+    return f"https://t.me/{bot_username}?start=ref_{referral_code}"
+
+
+def invite_qr(speech: Speech, link: str) -> Screen:
+    """The link as a picture to be scanned, in a message of its own."""
+    back = (
+        Button(speech.label("button-invite"), Invite()),
+        Button(speech.label("button-home"), Home()),
+    )
+    return Screen(speech.say("invite-qr", link=code(link)), (back,), qr=link)
+
+
+def invite(speech: Speech, link: str, standing: ReferralStanding, currency: str) -> Screen:
     """The customer's own link, how many came by it, and what he gets of what they pay; `currency` is of his earnings."""
-    link = f"https://t.me/{bot_username}?start=ref_{referral_code}"
     share = (
         f"https://t.me/share/url?url={quote(link, safe='')}&text={quote(speech.label('alert-share-text'))}"
     )
@@ -92,7 +112,10 @@ def invite(
             *_rewards(speech, standing, currency),
         ),
         (
-            (Button(speech.label("button-share"), url=share),),
+            (
+                Button(speech.label("button-share"), url=share),
+                Button(speech.label("button-qr"), InviteQr()),
+            ),
             (Button(speech.label("button-home"), Home()),),
         ),
     )

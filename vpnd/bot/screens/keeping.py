@@ -82,7 +82,7 @@ def _back(speech: Speech, subscription_id: int) -> Row:
 def stop_stars(speech: Speech, held: Held) -> Screen:
     """The question whether Telegram is to charge no more."""
     subscription = held.subscription
-    text = speech.say("stop-stars", title=held.title(speech.language), until=subscription.expires_at)
+    text = speech.say("stop-stars", title=held.called(speech.language), until=subscription.expires_at)
     yes = Button(speech.label("button-stop-stars-yes"), StopStarsNow(subscription.id))
     return Screen(text, ((yes,), _back(speech, subscription.id)))
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from vpnd.bot.callbacks import Balance, Complete, Help, Home, OneSubscription, Periods, Plans
+from vpnd.bot.callbacks import Balance, Complete, Home, OneSubscription, Periods, Plans
 from vpnd.bot.connect import ConnectInfo
 from vpnd.bot.reading import Held
+from vpnd.bot.screens.connecting import platform_rows
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
 from vpnd.bot.screens.subscription import copy_row, link_block
 from vpnd.bot.speech import Speech
@@ -47,7 +48,7 @@ def receipt(speech: Speech, args: Mapping[str, Any], held: Held, connect: Connec
     if link is None:
         return Screen(paragraphs(head, speech.say("receipt-no-link"), _overpaid(speech, args)), tuple(rows))
     rows.insert(0, copy_row(speech.label("button-copy"), connect))
-    rows.append((Button(speech.label("button-how-to-connect"), Help()),))
+    rows[-1:] = [*platform_rows(speech, held.subscription.id), own]
     text = paragraphs(head, link, speech.say("connect-steps"), _overpaid(speech, args))
     return Screen(text, tuple(rows), qr=connect.best)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from vpnd.bot.callbacks import Home, OneSubscription, Periods, Plans, Subscriptions
+from vpnd.bot.callbacks import Action, Home, OneSubscription, Periods, Plans, Subscriptions
 from vpnd.bot.markup import Markup
 from vpnd.bot.reading import Purse
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
@@ -37,6 +37,11 @@ def _monthly(price: Money, days: int) -> Money:
     return Money(amount, price.currency)
 
 
+def terms_rows(speech: Speech, terms_url: str | None) -> tuple[Row, ...]:
+    """The button that opens the terms, in a shop that has written them down."""
+    return ((Button(speech.label("button-terms"), url=terms_url),),) if terms_url is not None else ()
+
+
 def saving_percent(offer: Offer, offers: Sequence[Offer], shop_currency: str) -> int:
     """How much less a day costs than in the plan's shortest period, in whole percent, never rounded up."""
     mine = _shown_price(offer, shop_currency)
@@ -51,9 +56,17 @@ def saving_percent(offer: Offer, offers: Sequence[Offer], shop_currency: str) ->
 
 
 def plans(
-    speech: Speech, offers: Sequence[Offer], shop_currency: str, *, preface: str | None = None
+    speech: Speech,
+    offers: Sequence[Offer],
+    shop_currency: str,
+    *,
+    preface: str | None = None,
+    terms_url: str | None = None,
 ) -> Screen:
-    """The plans on sale. One plan only: its periods at once, there being nothing to choose. `preface` is HTML said before."""
+    """The plans on sale. One plan only: its periods at once, there being nothing to choose. `preface` is HTML said before.
+
+    `terms_url` leads to what a customer agrees to by paying.
+    """
     if not offers:
         text = paragraphs(preface, speech.say("plans-none"))
         return Screen(text, ((Button(speech.label("button-home"), Home()),),))
@@ -62,12 +75,14 @@ def plans(
         by_plan.setdefault(offer.plan_id, []).append(offer)
     if len(by_plan) == 1:
         only = periods(speech, next(iter(by_plan)), offers, shop_currency)
-        return Screen(paragraphs(preface, only.text), only.rows)
+        *others, back = only.rows
+        return Screen(paragraphs(preface, only.text), (*others, *terms_rows(speech, terms_url), back))
     rows: list[Row] = []
     for plan_id, own in by_plan.items():
         cheapest = min((_shown_price(offer, shop_currency) for offer in own), key=lambda price: price.amount)
         label = speech.label("button-plan", title=own[0].title(speech.language), price=cheapest)
         rows.append((Button(label, Periods(plan_id)),))
+    rows += terms_rows(speech, terms_url)
     rows.append((Button(speech.label("button-home"), Home()),))
     return Screen(paragraphs(preface, speech.say("plans")), tuple(rows))
 
@@ -98,21 +113,23 @@ def periods(
             lines.append(speech.say("period-line", period=period, price=price))
             label = speech.label("button-period", period=period, price=price)
         rows.append((Button(label, action),))
-    rows.append((_back_from_periods(speech, offers, target),))
+    rows.append(_back_from_periods(speech, offers, target))
     key = "periods-renew" if target.renews else "periods-more" if target.fresh else "periods"
     # The lines are finished HTML already.
     text = speech.say(key, title=own[0].title(speech.language), list=Markup("\n".join(lines)))
     return Screen(text, tuple(rows))
 
 
-def _back_from_periods(speech: Speech, offers: Sequence[Offer], target: Target) -> Button:
+def _back_from_periods(speech: Speech, offers: Sequence[Offer], target: Target) -> Row:
+    home = Button(speech.label("button-home"), Home())
+    back: Action | None = None
     if target.renews:
-        return Button(speech.label("button-back"), OneSubscription(target.renews))
-    if target.fresh:
-        return Button(speech.label("button-back"), Subscriptions())
-    if len({offer.plan_id for offer in offers}) > 1:
-        return Button(speech.label("button-back"), Plans())
-    return Button(speech.label("button-home"), Home())
+        back = OneSubscription(target.renews)
+    elif target.fresh:
+        back = Subscriptions()
+    elif len({offer.plan_id for offer in offers}) > 1:
+        back = Plans()
+    return (home,) if back is None else (Button(speech.label("button-back"), back), home)
 
 
 def methods(
@@ -124,8 +141,12 @@ def methods(
     target: Target = Target(),  # noqa: B008 (frozen)
     *,
     preface: str | None = None,
+    terms_url: str | None = None,
 ) -> Screen:
-    """The ways to pay for one offer, each at its price, with the discount there is. `preface` is HTML said before it."""
+    """The ways to pay for one offer, each at its price, with the discount there is. `preface` is HTML said before it.
+
+    `terms_url` leads to what a customer agrees to by paying.
+    """
     rows: list[Row] = []
     for way, price in ways:
         asked = Money(price.amount, price.currency)
@@ -141,9 +162,12 @@ def methods(
         text = _price_of_offer(speech, offer, purse, shop_currency)
     monthly = speech.say("methods-monthly") if any(way.monthly for way, _ in ways) else None
     question = speech.say("methods-question") if rows else None
-    rows.append((Button(speech.label("button-back"), target.periods(offer.plan_id)),))
+    agreed = speech.say("methods-terms") if rows and terms_url is not None else None
+    rows += terms_rows(speech, terms_url)
+    back = Button(speech.label("button-back"), target.periods(offer.plan_id))
+    rows.append((back, Button(speech.label("button-home"), Home())))
     return Screen(
-        paragraphs(preface, text, _promo_line(speech, purse) if rows else None, monthly, question),
+        paragraphs(preface, text, _promo_line(speech, purse) if rows else None, monthly, question, agreed),
         tuple(rows),
     )
 

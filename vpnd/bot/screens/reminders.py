@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from vpnd.bot.callbacks import Help, Home, Notifications, OneSubscription, Periods, Plans
+from vpnd.bot.callbacks import Home, Notifications, OneSubscription, Periods, Plans
 from vpnd.bot.clocks import Ending
+from vpnd.bot.own_callbacks import Connect, DoesNotWork, Works
 from vpnd.bot.screens.screen import Button, Row, Screen
 from vpnd.bot.speech import Speech
 
@@ -57,10 +58,14 @@ def reminder_over(speech: Speech, args: Mapping[str, Any], ending: Ending) -> Sc
 
 def trial_checkup(speech: Speech, args: Mapping[str, Any], ending: Ending) -> Screen:
     """Some hours into the trial: is it connected?"""
-    own = OneSubscription(int(args["subscription_id"]))
+    own = int(args["subscription_id"])
     rows: tuple[Row, ...] = (
-        (Button(speech.label("button-how-to-connect"), Help()),),
-        (Button(speech.label("button-subscription"), own),),
+        (
+            Button(speech.label("button-works"), Works()),
+            Button(speech.label("button-does-not-work"), DoesNotWork(own)),
+        ),
+        (Button(speech.label("button-how-to-connect"), Connect(own)),),
+        (Button(speech.label("button-subscription"), OneSubscription(own)),),
         _home(speech),
     )
     return Screen(speech.say("trial-checkup", **_values(speech, ending)), rows)

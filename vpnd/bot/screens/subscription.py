@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from vpnd.bot.callbacks import Help, Home, OneSubscription, Plans, QrCode, Subscriptions
+from vpnd.bot.callbacks import Home, OneSubscription, Plans, QrCode, Subscriptions
 from vpnd.bot.connect import ConnectInfo
 from vpnd.bot.markup import Markup, code
+from vpnd.bot.own_callbacks import Connect, Rename, Rotate
 from vpnd.bot.reading import Held
 from vpnd.bot.screens.keeping import go_on, keeping_rows, renewal_line
 from vpnd.bot.screens.screen import MAX_COPY, Button, Row, Screen, paragraphs
@@ -40,29 +41,38 @@ def nothing(speech: Speech) -> Screen:
 
 def several(speech: Speech, held: Sequence[Held], now: datetime) -> Screen:
     """One button a subscription."""
-    rows: list[Row] = []
-    for one in held:
-        label = speech.label(
-            "button-one-subscription",
-            title=one.title(speech.language),
-            state="active" if one.subscription.expires_at > now else "expired",
-            until=one.subscription.expires_at,
-        )
-        rows.append((Button(label, OneSubscription(one.subscription.id)),))
-    rows.append((Button(speech.label("button-home"), Home()),))
-    return Screen(speech.say("subscriptions"), tuple(rows))
+    rows = tuple((Button(_name_of(speech, one, now), OneSubscription(one.subscription.id)),) for one in held)
+    return Screen(speech.say("subscriptions"), (*rows, (Button(speech.label("button-home"), Home()),)))
 
 
-def one(speech: Speech, held: Held, connect: ConnectInfo, now: datetime, *, others: bool = False) -> Screen:
-    """One subscription: its state, its link while it is on, and what can be done with it."""
+def _name_of(speech: Speech, held: Held, now: datetime) -> str:
+    """What a subscription is called on its button: its owner's name, else the plan and until when."""
     subscription = held.subscription
-    title, until = held.title(speech.language), subscription.expires_at
+    state = "active" if subscription.expires_at > now else "expired"
+    if subscription.title is not None:
+        return speech.label("button-named-subscription", title=subscription.title, state=state)
+    title = held.title(speech.language)
+    return speech.label("button-one-subscription", title=title, state=state, until=subscription.expires_at)
+
+
+def one(
+    speech: Speech,
+    held: Held,
+    connect: ConnectInfo,
+    now: datetime,
+    *,
+    others: bool = False,
+    preface: str | None = None,
+) -> Screen:
+    """One subscription: its state, its link while it is on, and what can be done with it. `preface` is HTML said before."""
+    subscription = held.subscription
+    title, until = held.called(speech.language), subscription.expires_at
     renew = (go_on(speech, subscription),)
-    back = Button(
-        speech.label("button-back" if others else "button-home"), Subscriptions() if others else Home()
-    )
+    home = Button(speech.label("button-home"), Home())
+    back = (Button(speech.label("button-back"), Subscriptions()), home) if others else (home,)
     if not subscription.active or until <= now:
-        return Screen(speech.say("subscription-expired", title=title, until=until), (renew, (back,)))
+        text = paragraphs(preface, speech.say("subscription-expired", title=title, until=until))
+        return Screen(text, (renew, back))
     if subscription.activated_at is None:
         head = speech.say("subscription-starting", title=title, until=until)
     else:
@@ -74,18 +84,22 @@ def one(speech: Speech, held: Held, connect: ConnectInfo, now: datetime, *, othe
         rows.append(
             (
                 Button(speech.label("button-qr"), QrCode(subscription.id)),
-                Button(speech.label("button-how-to-connect"), Help()),
+                Button(speech.label("button-how-to-connect"), Connect(subscription.id)),
             )
         )
-    rows += [renew, *keeping_rows(speech, held), (back,)]
-    text = paragraphs(head, link or speech.say("subscription-no-server"), renewal_line(speech, held))
+    own = (
+        Button(speech.label("button-rename"), Rename(subscription.id)),
+        Button(speech.label("button-rotate"), Rotate(subscription.id)),
+    )
+    rows += [renew, *keeping_rows(speech, held), own, back]
+    text = paragraphs(preface, head, link or speech.say("subscription-no-server"), renewal_line(speech, held))
     return Screen(text, tuple(rows))
 
 
 def qr_code(speech: Speech, held: Held, connect: ConnectInfo) -> Screen:
     """The link as a picture, in a message of its own."""
     back = (Button(speech.label("button-subscription"), OneSubscription(held.subscription.id)),)
-    caption = speech.say("qr-caption", title=held.title(speech.language))
+    caption = speech.say("qr-caption", title=held.called(speech.language))
     return Screen(caption, (back,), qr=connect.best)
 
 

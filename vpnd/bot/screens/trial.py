@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from vpnd.bot.callbacks import Help, Home, OneSubscription, Plans, StartTrial, Subscriptions
+from vpnd.bot.callbacks import Home, OneSubscription, Plans, StartTrial, Subscriptions
 from vpnd.bot.connect import ConnectInfo
 from vpnd.bot.reading import Held
+from vpnd.bot.screens.connecting import platform_rows
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
 from vpnd.bot.screens.subscription import copy_row, link_block
 from vpnd.bot.speech import Speech
@@ -42,7 +43,7 @@ def started(speech: Speech, held: Held, connect: ConnectInfo, now: datetime) -> 
         "trial-started", title=held.title(speech.language), until=until, left=speech.left(until, now)
     )
     own = (Button(speech.label("button-subscription"), OneSubscription(held.subscription.id)),)
-    rows: list[Row] = [own, (Button(speech.label("button-how-to-connect"), Help()),)]
+    rows: list[Row] = [*platform_rows(speech, held.subscription.id), own]
     link = link_block(speech, connect, most=1)
     if link is None:
         return Screen(paragraphs(head, speech.say("receipt-no-link")), tuple(rows))
