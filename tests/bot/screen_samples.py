@@ -55,7 +55,7 @@ from vpnd.shop.pricing import Method, Terms
 from vpnd.shop.promos import Entered, PromoCode, Reason
 from vpnd.shop.purchases import Invoice, Purchase
 from vpnd.shop.referrals import ReferralStanding
-from vpnd.shop.refund_requests import Why
+from vpnd.shop.refund_plan import Why
 from vpnd.shop.refunds import RefundableCharge
 from vpnd.shop.subscriptions import Granted, Subscription
 from vpnd.shop.switches import Banner, Snapshot, Switch
