@@ -14,7 +14,7 @@ from vpnd.bot.callbacks import decode
 from vpnd.database.database import Database
 from vpnd.database.outbox_rows import Delivered
 from vpnd.shop.referrals import apply_levels
-from vpnd.shop.renewals import due_renewals, renew, tell_about_renewals
+from vpnd.shop.renewals import due_renewals, renew, tell_about_renewals, untold_renewals
 from vpnd.shop.subscriptions import grant
 
 pytestmark = pytest.mark.postgres
@@ -90,7 +90,7 @@ async def test_a_renewal_that_lacks_money_is_told_with_the_way_to_it(world: Worl
     await world.press(ANNA, callbacks.Renewal(own, 1))
     await world.change("update accounts set balance = 15000 where kind = 'customer'")
     await world.advance(timedelta(days=30, hours=-5))
-    await tell_about_renewals(world.db, "RUB", 10)
+    await tell_about_renewals(world.db, "RUB", await untold_renewals(world.db, "RUB", 10))
 
     ((outcome, (notice,)),) = await world.deliver()
     assert outcome == Delivered()
