@@ -31,7 +31,7 @@ from screen_samples import (
     ways,
 )
 
-from vpnd.bot.callbacks import MAX_BYTES, Periods, decode, encode
+from vpnd.bot.callbacks import MAX_BYTES, Home, Periods, decode, encode
 from vpnd.bot.clocks import ZONES
 from vpnd.bot.markup import html_faults
 from vpnd.bot.reading import Purse
@@ -104,6 +104,17 @@ def test_no_screen_is_a_dead_end(language: str) -> None:
         assert screen.keyboard() is not None or name.split()[0] in FOR_ADMINS, name
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_screen_has_the_way_home(language: str) -> None:
+    """From each screen of a customer home is at most two taps away: in fact one, since every screen has its button.
+
+    The first screen itself has none, nor has what admins are told.
+    """
+    for name, screen in screens(Speech(Texts.load(), language)).items():
+        if name.split()[0] not in (*FOR_ADMINS, "home", "alarms"):
+            assert any(isinstance(action, Home) for action in screen.actions()), name
+
+
 def test_every_template_has_its_words() -> None:
     """Whatever the shop has to say, there is a text for it."""
     known = {*money.NOTICES, *reminders.ENDINGS, "receipt", "topped_up", "renewal_short"}
@@ -143,7 +154,7 @@ def test_a_method_without_a_price_is_not_offered() -> None:
     screen = plans.methods(Speech(Texts.load(), "en"), yearly, ways(yearly), Purse(), "RUB")
 
     assert [getattr(action, "method", None) for action in screen.actions()] == [
-        "yookassa", "cryptopay", "balance", None,
+        "yookassa", "cryptopay", "balance", None, None,
     ]  # fmt: skip
 
 

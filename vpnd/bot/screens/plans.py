@@ -98,21 +98,22 @@ def periods(
             lines.append(speech.say("period-line", period=period, price=price))
             label = speech.label("button-period", period=period, price=price)
         rows.append((Button(label, action),))
-    rows.append((_back_from_periods(speech, offers, target),))
+    rows.append(_back_from_periods(speech, offers, target))
     key = "periods-renew" if target.renews else "periods-more" if target.fresh else "periods"
     # The lines are finished HTML already.
     text = speech.say(key, title=own[0].title(speech.language), list=Markup("\n".join(lines)))
     return Screen(text, tuple(rows))
 
 
-def _back_from_periods(speech: Speech, offers: Sequence[Offer], target: Target) -> Button:
+def _back_from_periods(speech: Speech, offers: Sequence[Offer], target: Target) -> Row:
+    home = Button(speech.label("button-home"), Home())
     if target.renews:
-        return Button(speech.label("button-back"), OneSubscription(target.renews))
+        return (Button(speech.label("button-back"), OneSubscription(target.renews)), home)
     if target.fresh:
-        return Button(speech.label("button-back"), Subscriptions())
+        return (Button(speech.label("button-back"), Subscriptions()), home)
     if len({offer.plan_id for offer in offers}) > 1:
-        return Button(speech.label("button-back"), Plans())
-    return Button(speech.label("button-home"), Home())
+        return (Button(speech.label("button-back"), Plans()), home)
+    return (home,)
 
 
 def methods(
@@ -141,7 +142,8 @@ def methods(
         text = _price_of_offer(speech, offer, purse, shop_currency)
     monthly = speech.say("methods-monthly") if any(way.monthly for way, _ in ways) else None
     question = speech.say("methods-question") if rows else None
-    rows.append((Button(speech.label("button-back"), target.periods(offer.plan_id)),))
+    back = Button(speech.label("button-back"), target.periods(offer.plan_id))
+    rows.append((back, Button(speech.label("button-home"), Home())))
     return Screen(
         paragraphs(preface, text, _promo_line(speech, purse) if rows else None, monthly, question),
         tuple(rows),

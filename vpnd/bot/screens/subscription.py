@@ -58,11 +58,10 @@ def one(speech: Speech, held: Held, connect: ConnectInfo, now: datetime, *, othe
     subscription = held.subscription
     title, until = held.title(speech.language), subscription.expires_at
     renew = (go_on(speech, subscription),)
-    back = Button(
-        speech.label("button-back" if others else "button-home"), Subscriptions() if others else Home()
-    )
+    home = Button(speech.label("button-home"), Home())
+    back = (Button(speech.label("button-back"), Subscriptions()), home) if others else (home,)
     if not subscription.active or until <= now:
-        return Screen(speech.say("subscription-expired", title=title, until=until), (renew, (back,)))
+        return Screen(speech.say("subscription-expired", title=title, until=until), (renew, back))
     if subscription.activated_at is None:
         head = speech.say("subscription-starting", title=title, until=until)
     else:
@@ -77,19 +76,24 @@ def one(speech: Speech, held: Held, connect: ConnectInfo, now: datetime, *, othe
                 Button(speech.label("button-how-to-connect"), Help()),
             )
         )
-    rows += [renew, *keeping_rows(speech, held), (back,)]
+    rows += [renew, *keeping_rows(speech, held), back]
     text = paragraphs(head, link or speech.say("subscription-no-server"), renewal_line(speech, held))
     return Screen(text, tuple(rows))
 
 
 def qr_code(speech: Speech, held: Held, connect: ConnectInfo) -> Screen:
     """The link as a picture, in a message of its own."""
-    back = (Button(speech.label("button-subscription"), OneSubscription(held.subscription.id)),)
     caption = speech.say("qr-caption", title=held.title(speech.language))
-    return Screen(caption, (back,), qr=connect.best)
+    return Screen(caption, _below_qr(speech, held), qr=connect.best)
 
 
 def qr_failed(speech: Speech, held: Held, connect: ConnectInfo) -> Screen:
     """The link in words, when it could not be drawn."""
-    back = (Button(speech.label("button-subscription"), OneSubscription(held.subscription.id)),)
-    return Screen(paragraphs(speech.say("qr-unavailable"), link_block(speech, connect)), (back,))
+    return Screen(
+        paragraphs(speech.say("qr-unavailable"), link_block(speech, connect)), _below_qr(speech, held)
+    )
+
+
+def _below_qr(speech: Speech, held: Held) -> tuple[Row, Row]:
+    own = Button(speech.label("button-subscription"), OneSubscription(held.subscription.id))
+    return (own,), (Button(speech.label("button-home"), Home()),)
