@@ -109,7 +109,7 @@ async def test_an_old_screen_can_be_pressed_and_an_idle_edit_is_told(
     with pytest.raises(BadRequest, match="not modified"):
         await bot.edit_message_text("2", BORIS, sent.message_id, reply_markup=keys("new"))
     chat = (await client.get(f"{sandbox.telegram_url}/sim/chat/{BORIS}")).json()
-    assert chat["unchanged"] == [sent.message_id]
+    assert chat["unchanged"] == [{"event": chat["event"], "message_id": sent.message_id}]
 
 
 def keys(data: str) -> InlineKeyboardMarkup:

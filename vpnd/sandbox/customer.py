@@ -38,7 +38,7 @@ class Customer:
         self.event = 0
         self.messages: dict[int, Message] = {}
         self.answers: list[dict[str, Any]] = []
-        self.unchanged: list[int] = []
+        self.unchanged: list[dict[str, int]] = []
 
     async def say(self, text: str) -> None:
         """Write a message."""

@@ -180,7 +180,9 @@ class TelegramControl:
             "messages": [_shown(m) for m in chat.messages.values() if m.event > after],
             "answers": [answer for answer in chat.answers if answer["event"] > after],
             "deleted": [number for event, number in chat.deleted if event > after],
-            "unchanged": [number for event, number in chat.unchanged if event > after],
+            "unchanged": [
+                {"event": event, "message_id": number} for event, number in chat.unchanged if event > after
+            ],
             "actions": chat.actions,
         }
 
