@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from person import Person
+from screen_judge import actions_of
 from scripts_buying import DAY, choose
 
 from vpnd.bot.callbacks import (
+    Action,
     Help,
-    HelpFor,
     Home,
     Languages,
     Notifications,
@@ -26,7 +27,7 @@ from vpnd.bot.callbacks import (
     Trial,
     encode,
 )
-from vpnd.sandbox.customer import text_of
+from vpnd.sandbox.customer import Message, text_of
 from vpnd.sandbox.telegram_contents import KINDS
 from vpnd.sandbox.world import BOT_TOKEN
 
@@ -61,17 +62,18 @@ async def trial(person: Person) -> None:
 
 
 async def connect(person: Person) -> None:
-    """The link, its picture, and plain steps on every platform."""
+    """The link, its picture, and where each button below them leads; help with all of its buttons."""
     await choose(person, "yookassa")
     await person.pay()
-    await person.told("receipt")
-    assert "photo" in person.screen
-    await person.press(Help)
+    receipt = await person.told("receipt")
+    assert "photo" in receipt
+    for action in actions_of(receipt):
+        await person.press_on(receipt, lambda other, this=action: other == this)
+    await person.write("/help")
     person.reads("help")
-    for platform in ("android", "ios", "windows", "macos", "linux", "tv"):
-        await person.press(lambda action, name=platform: action == HelpFor(name))
-        person.reads(f"help-{platform}")
-        await person.press(Help)
+    for action in actions_of(person.screen):
+        await person.write("/help")
+        await person.press(lambda other, this=action: other == this)
     await person.write("/subscription")
     person.reads("subscription-active", "subscription-starting")
     await person.press(QrCode)
@@ -79,6 +81,28 @@ async def connect(person: Person) -> None:
     await person.press(OneSubscription)
     await person.go_home()
     person.reads("home-active")
+
+
+async def every_button(person: Person) -> None:
+    """Whatever can be reached from the first screen and a receipt is reached: a button of each kind, wherever it was seen."""
+    await choose(person, "yookassa")
+    await person.pay()
+    await person.told("receipt")
+    tapped: set[type[Action]] = {
+        SetLanguage
+    }  # it has a script of its own, and all that follows would be in another language
+    waiting: dict[type[Action], tuple[Message, str]] = {}
+    await person.write("/start")
+    while True:
+        for action in actions_of(person.screen):
+            if type(action) not in tapped:
+                waiting.setdefault(type(action), (person.screen, encode(action)))
+        if not waiting:
+            break
+        kind, (message, data) = waiting.popitem()
+        tapped.add(kind)
+        await person.tap(message, data)
+    assert len(tapped) > 30
 
 
 async def reminders(person: Person) -> None:
@@ -230,6 +254,6 @@ async def settings_by_the_menu(person: Person) -> None:
 
 
 SCRIPTS = (
-    start, trial, connect, reminders, quiet_hours, language, every_command, nobody_asked, old_buttons, double_taps,
+    start, trial, connect, every_button, reminders, quiet_hours, language, every_command, nobody_asked, old_buttons, double_taps,
     groups_stay_quiet, an_edit_is_no_wish, settings_by_the_menu,
 )  # fmt: skip
