@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from vpnd.sandbox.customer import Customer, Message, buttons_of
@@ -46,7 +45,7 @@ async def pay(world: World, customer: Customer, message: Message, **options: Any
             "/sim/pay", payment_id=payment_of(url), **{"deliver": True, **options}
         )
         return answer
-    invoices: Sequence[dict[str, Any]] = (await world.cryptopay.get("/sim/invoices"))["invoices"]
-    number = next(one["invoice_id"] for one in invoices if one["hash"] in url)
-    answer = await world.cryptopay.post("/sim/pay", invoice_id=number, **{"deliver": True, **options})
+    answer = await world.cryptopay.post(
+        "/sim/pay", hash=url.rpartition("start=")[2], **{"deliver": True, **options}
+    )
     return answer

@@ -48,6 +48,8 @@ TOGETHER = 8
 #: After so many faults there is nothing new to learn.
 ENOUGH = 20
 
+#: More charges than there can be.
+EVERYTHING = 100_000
 #: Promo codes that there are.
 CODES = {"MONKEYLESS": ("percent", "25"), "MONKEYDAYS": ("days", "7"), "MONKEYGIFT": ("money", "50")}
 
@@ -167,8 +169,8 @@ async def judge_all(world: World, db: Database, report: Report, players: list[Ch
 async def unsettled(world: World, db: Database) -> list[str]:
     """Charges that a provider took and the books do not have."""
     stars = (await world.telegram.get("/sim/charges"))["charges"]
-    crypto = (await world.cryptopay.get("/sim/invoices"))["invoices"]
-    cards = (await world.yookassa.get("/sim/payments"))["payments"]
+    crypto = (await world.cryptopay.get("/sim/invoices", limit=EVERYTHING))["invoices"]
+    cards = (await world.yookassa.get("/sim/payments", limit=EVERYTHING))["payments"]
     taken = {
         *(("stars", str(one["charge_id"])) for one in stars),
         *(("cryptopay", str(one["invoice_id"])) for one in crypto if one["status"] == "paid"),
