@@ -14,7 +14,9 @@ import trio
 from screen_judge import Ways, actions_of, faults_of, is_home, is_screen, says
 
 from vpnd.bot.callbacks import Action, Home, decode
-from vpnd.sandbox.customer import Customer, Message, buttons_of, text_of
+from vpnd.sandbox.client_core import client_core, fetch_through
+from vpnd.sandbox.customer import Customer, Message, buttons_of, code_of, links_behind, text_of
+from vpnd.sandbox.targets import PAGE
 from vpnd.sandbox.world import World
 
 #: Seconds a person waits for what he expects: CI's machines are slow.
@@ -144,6 +146,15 @@ class Person:
             patience=PATIENCE,
         )
         return self._seen(message)
+
+    async def connects(self) -> None:
+        """A real client core with the link of the present screen fetches a page through the VPN."""
+        link, *_ = await links_behind(self.world.http, code_of(self.screen)[0])
+        async with client_core(link, source_ip=f"127.0.0.{3 + self.id % 200}") as socks:
+            with trio.fail_after(PATIENCE):
+                # The node may hear of it a moment after the customer.
+                while await fetch_through(socks, self.world.targets.page_url) != PAGE:
+                    await trio.sleep(0.05)
 
     def _is_news(self, message: Message) -> bool:
         return (message["message_id"], message["event"]) not in self._read

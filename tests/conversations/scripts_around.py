@@ -45,7 +45,7 @@ async def start(person: Person) -> None:
 
 
 async def trial(person: Person) -> None:
-    """From /start to a link in at most five taps; a second trial there is none; its end is told with a way on."""
+    """From /start to a working connection in at most five taps; a second trial there is none; its end is told with a way on."""
     await person.write("/start")
     offered = await person.press(Trial)
     person.reads("trial")
@@ -53,6 +53,7 @@ async def trial(person: Person) -> None:
     await person.press(StartTrial)
     person.reads("trial-started")
     assert person.taps <= 5
+    await person.connects()
     await person.tap(offered, encode(StartTrial()))
     person.reads("trial-started")
     await person.world.advance(3 * DAY + 60)

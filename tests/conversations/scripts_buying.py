@@ -96,7 +96,7 @@ async def buy_by_crypto_pay(person: Person) -> None:
 
 
 async def buy_by_card(person: Person) -> None:
-    """YooKassa's page, and the receipt. At most seven taps from /start to a link."""
+    """YooKassa's page, and the receipt. At most seven taps from /start to a working connection."""
     await person.write("/start")
     await person.press(Plans)
     await person.press(Periods)
@@ -106,6 +106,7 @@ async def buy_by_card(person: Person) -> None:
     await person.pay()
     await person.told("receipt")
     assert person.taps + 1 <= 7  # the page's button is one, too
+    await person.connects()
 
 
 async def buy_by_stars(person: Person) -> None:

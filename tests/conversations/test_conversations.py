@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -80,7 +81,7 @@ async def world(host: dict[str, Any]) -> AsyncIterator[World]:
             telegram=there(host["telegram"]),
             cryptopay=there(host["cryptopay"]),
             yookassa=there(host["yookassa"]),
-            targets=None,  # type: ignore[arg-type]
+            targets=SimpleNamespace(page_url=host["page_url"]),  # type: ignore[arg-type]
             daemon=None,  # type: ignore[arg-type]
             daemon_http=host["daemon_http"],
             metrics_url=host["metrics_url"],

@@ -33,6 +33,7 @@ async def main(journal_path: Path, options: WorldOptions) -> None:
                 "daemon_http": world.daemon_http,
                 "metrics_url": world.metrics_url,
                 "config_path": str(world.config_path),
+                "page_url": world.targets.page_url,
             }
             print(json.dumps(found), flush=True)
             async with trio.open_nursery() as nursery:
