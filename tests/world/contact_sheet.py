@@ -29,12 +29,13 @@ sys.path.insert(0, str(ROOT / "tests" / "bot"))
 #: The bubble of a phone 390 points wide, in CSS pixels.
 PHONE = 340
 #: Screens of one sheet, and the scale at which it is kept.
-A_SHEET, SCALE, QUALITY = 14, 0.72, 0.5
+A_SHEET, SCALE, QUALITY = 14, 0.64, 0.4
 FIRST_CHAT = 2001
 
 _REPEATED = re.compile(r"(.{1,40}?)\1{4,}", re.DOTALL)
-#: Words in a label that are the shop's own, or a name that somebody gave: how long they are is theirs to say.
-_THEIRS = re.compile("Family & <friends>|Семья & <друзья>|<other>|w{20}|x{20}")
+#: Words in a label that are the shop's own, or a name that somebody gave: how long they are is theirs to say. In the samples
+#: they are titles with brackets, or one thing said again and again.
+_THEIRS = re.compile(r"<friends>|<друзья>|<other>|(.{1,8}?)\1{5,}")
 _SHEET_CSS = f"""
     html, body {{ overflow: visible; height: auto; background: #d6e4da; display: block; margin: 0; padding: 0; }}
     #sheet {{ width: {4 * PHONE + 110}px; padding: 16px; columns: 2; column-gap: 22px; background: #d6e4da; }}

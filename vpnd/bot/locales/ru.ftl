@@ -407,7 +407,7 @@ left-hours = { $count ->
         [few] { $count } часа
        *[other] { $count } часов
     }
-button-copy = 📋 Скопировать ссылку
+button-copy = 📋 Скопировать
 button-qr = 📷 QR-код
 button-how-to-connect = 📱 Подключение
 button-renewal-on = 🔁 Включить автопродление
