@@ -49,6 +49,8 @@ TOWARDS_A_BILL = (
     InvoiceAgain,
 )  # fmt: skip
 
+#: Presses that a step may take to come to a bill.
+MOST_WISHES = 6
 #: Old buttons that a chat remembers.
 REMEMBERED = 60
 
@@ -283,11 +285,14 @@ class Chat:
     # -------------------------------------------------------------------------------------- money
 
     async def pay(self) -> None:
-        """The newest bill, once or twice, and not always what it says."""
-        bills = [message for message in self._screens() if payers.bill_of(message)]
-        fresh = [message for message in bills if message["message_id"] not in self.paid]
-        if not fresh and (not bills or self.random.random() < 0.8):
+        """A bill of the newest, also one that was paid before; where there is none, what leads to one comes first."""
+        for _ in range(MOST_WISHES):
+            bills = [message for message in self._screens() if payers.bill_of(message)]
+            fresh = [message for message in bills if message["message_id"] not in self.paid]
+            if fresh or (bills and self.random.random() < 0.1):
+                break
             await self.want()
+        else:
             return
         bill = self.random.choice((fresh or bills)[-3:])
         self.paid.add(bill["message_id"])

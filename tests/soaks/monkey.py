@@ -54,7 +54,7 @@ EVERYTHING = 100_000
 CODES = {"MONKEYLESS": ("percent", "25"), "MONKEYDAYS": ("days", "7"), "MONKEYGIFT": ("money", "50")}
 
 #: How far time goes at once, in seconds.
-LEAPS = (60, 3600, 6 * 3600, 86_400, 3 * 86_400, 30 * 86_400)
+LEAPS = (60, 60, 60, 3600, 3600, 6 * 3600, 86_400, 86_400, 3 * 86_400, 30 * 86_400)
 
 #: Rounds between two leaps, on the average.
 LEAP_EVERY = 30
