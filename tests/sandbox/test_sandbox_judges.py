@@ -18,6 +18,7 @@ import pytest
 import trio
 
 from vpnd.sandbox.servers import open_sandbox
+from vpnd.sandbox.telegram_server import PROPER_NAMES
 
 JUDGES = Path(__file__).with_name("judges")
 
@@ -52,13 +53,15 @@ def judge_python(*requirements: str) -> Path:
     return place / "bin/python"
 
 
-async def judge(script: str, python: Path, *arguments: str) -> None:
-    """Run a judge; its last words are the failure."""
+async def judge(script: str, python: Path, *arguments: str) -> list[str]:
+    """Run a judge and return what it says; its last words are the failure."""
     command = [str(python), "-W", "error::ResourceWarning", str(JUDGES / script), *arguments]
     with trio.fail_after(60):
         done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[-4000:]
-    assert done.stdout.decode().splitlines()[-1] == "judged"
+    said = done.stdout.decode().splitlines()
+    assert said[-1] == "judged"
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +85,10 @@ def yookassa() -> Path:
 
 
 async def test_aiogram_finds_telegram_real(aiogram: Path) -> None:
-    """A second client library, with models of its own, reads every object, error and update."""
+    """A second client library, with models of its own, reads the result of every method, every error and every kind of update."""
     async with open_sandbox() as sandbox:
-        await judge("judge_aiogram.py", aiogram, sandbox.telegram_url, sandbox.telegram.token)
+        said = await judge("judge_aiogram.py", aiogram, sandbox.telegram_url, sandbox.telegram.token)
+    assert set(PROPER_NAMES.values()) - set(said[-2].split()) == set()
 
 
 async def test_aiocryptopay_finds_crypto_pay_real(aiocryptopay: Path) -> None:

@@ -38,10 +38,30 @@ class Customer:
         self.event = 0
         self.messages: dict[int, Message] = {}
         self.answers: list[dict[str, Any]] = []
+        self.unchanged: list[dict[str, int]] = []
 
     async def say(self, text: str) -> None:
         """Write a message."""
         await self._world.telegram.post("/sim/message", chat_id=self.id, text=text, **{"from": self._from})
+
+    async def send(self, kind: str, text: str = "") -> dict[str, Any]:
+        """Send something beside words (`vpnd.sandbox.telegram_contents.KINDS`), with a caption; return the sandbox's answer."""
+        answer: dict[str, Any] = await self._world.telegram.post(
+            "/sim/message", chat_id=self.id, kind=kind, text=text, **{"from": self._from}
+        )
+        return answer
+
+    async def tap(self, message_id: int, data: str) -> dict[str, Any]:
+        """Press a button by its data, of the screen as it is or was; return the sandbox's answer."""
+        answer: dict[str, Any] = await self._world.telegram.post(
+            "/sim/press",
+            chat_id=self.id,
+            message_id=message_id,
+            data=data,
+            stale=True,
+            **{"from": self._from},
+        )
+        return answer
 
     async def look(self, wait: float = 0.0) -> None:
         """Take in what has changed in the chat, waiting up to `wait` seconds for a change."""
@@ -52,6 +72,7 @@ class Customer:
         for number in seen["deleted"]:
             self.messages.pop(number, None)
         self.answers += seen["answers"]
+        self.unchanged += seen["unchanged"]
 
     async def wait_for(
         self, what: str, seen: Callable[[Message], bool], *, since: int = 0, patience: float = PATIENCE

@@ -4,8 +4,9 @@ JSON over HTTP under `/sim/`. Faults of a request are answered 400 with `{"error
 
 | Call | Does |
 |---|---|
-| POST message {chat_id, text, from?} | a person (or a group's member) writes; {update_id, message_id, event} |
-| POST press {chat_id, message_id, data or button, from?} | presses an inline button (or one below the input field) |
+| POST message {chat_id, text, kind?, from?} | a person (or a group's member) writes, or sends a photo, …; what it became |
+| POST edit {chat_id, message_id, text, from?} | a person changes what he wrote |
+| POST press {chat_id, message_id, data or button, stale?, from?} | presses an inline button (or one below the input field) |
 | POST pay {chat_id, message_id or link, from?, …} | pays a Stars invoice; {ok, charge_id} or {ok, error}; see StarsControl |
 | POST block {chat_id, kind: blocked, deactivated, none} | stops the bot, loses the account, starts it again |
 | POST update {kind, payload, chat_id?, life?} | queues an update as given |
@@ -26,7 +27,7 @@ from starlette.routing import Route
 from vpnd.sandbox.clock import SandboxClock
 from vpnd.sandbox.control_kit import Refused, guarded, message_of, person_of, read_json
 from vpnd.sandbox.faults import fault_from
-from vpnd.sandbox.telegram_entities import command_entities
+from vpnd.sandbox.telegram_contents import content_of
 from vpnd.sandbox.telegram_limits import FloodLimits
 from vpnd.sandbox.telegram_server import TelegramServer
 from vpnd.sandbox.telegram_stars_control import StarsControl
@@ -44,7 +45,7 @@ class TelegramControl:
         self.server = server
         self.clock = clock
         post = {
-            "message": self.message, "press": self.press, "block": self.block, "chats": self.open_chats,
+            "message": self.message, "edit": self.edit, "press": self.press, "block": self.block, "chats": self.open_chats,
             "update": self.raw_update,
             "fault": self.fault, "limits": self.limits, "reset": self.reset, "clock": self.move_clock,
         }  # fmt: skip
@@ -63,22 +64,32 @@ class TelegramControl:
     async def message(self, request: Request) -> Json:
         """A person writes; one who had stopped the bot starts it again by that."""
         values = await read_json(request)
-        chat_id, text = int(values["chat_id"]), str(values["text"])
+        chat_id = int(values["chat_id"])
         person = person_of(self.server.state, values, chat_id)
+        content = content_of(self.server, person, values)
         chat = self.server.state.open_chat(chat_id, person)
         if chat.silence != "none":
             self._set_silence(chat, person, "none")
-        return self._say(chat, person, text)
+        return self._say(chat, person, content)
 
-    def _say(self, chat: Chat, person: Person, text: str) -> Json:
-        content: Json = {"text": text}
-        if entities := command_entities(text):
-            content["entities"] = entities
+    def _say(self, chat: Chat, person: Person, content: Json) -> Json:
         message, update_id = self.server.say(chat, person, content)
         return {"update_id": update_id, "message_id": message.id, "event": message.event}
 
+    async def edit(self, request: Request) -> Json:
+        """A person changes the words of a message of his."""
+        values = await read_json(request)
+        chat, message = message_of(self.server.state, values)
+        person = person_of(self.server.state, values, chat.id)
+        if message.from_bot or "text" not in message.api:
+            raise Refused("a person changes texts of his own only")
+        self.server.state.change(chat, message, content_of(self.server, person, {"text": values["text"]}))
+        update_id = self.server.tell_edit(chat, message)
+        return {"update_id": update_id, "event": chat.event}
+
     async def press(self, request: Request) -> Json:
-        """A person presses a button; what comes of it depends on the button."""
+        """A person presses a button; what comes of it depends on the button. With `stale`, also one that the message showed
+        before an edit: a phone may show an old screen for a while."""
         values = await read_json(request)
         if "message_id" not in values and "button" in values:
             values["message_id"] = self._find_button(values)
@@ -86,8 +97,13 @@ class TelegramControl:
         person = person_of(self.server.state, values, chat.id)
         markup = message.api.get("reply_markup", {})
         if "keyboard" in markup:
-            return self._say(chat, person, _choose(markup["keyboard"], values)["text"])
-        button = _choose(markup.get("inline_keyboard", []), values)
+            said = {"text": _choose(markup["keyboard"], values)["text"]}
+            return self._say(chat, person, content_of(self.server, person, said))
+        rows = list(markup.get("inline_keyboard", []))
+        if values.get("stale"):
+            for shown in reversed(message.edits):
+                rows += shown.get("reply_markup", {}).get("inline_keyboard", [])
+        button = _choose(rows, values)
         if "callback_data" not in button:
             return {"update_id": None, "event": chat.event, "button": button}
         callback = self.server.state.press(chat, message, button["callback_data"])
@@ -154,7 +170,8 @@ class TelegramControl:
         wait = min(float(request.query_params.get("wait", 0)), LONGEST_WAIT)
         chat = self.server.state.open_chat(chat_id) if wait else self.server.state.chats.get(chat_id)
         if chat is None:
-            return {"event": 0, "chat": None, "messages": [], "answers": [], "deleted": [], "actions": 0}
+            nothing: Json = {"messages": [], "answers": [], "deleted": [], "unchanged": []}
+            return {"event": 0, "chat": None, **nothing, "actions": 0}
         await chat.wait_after(after, wait)
         return {
             "event": chat.event,
@@ -163,6 +180,9 @@ class TelegramControl:
             "messages": [_shown(m) for m in chat.messages.values() if m.event > after],
             "answers": [answer for answer in chat.answers if answer["event"] > after],
             "deleted": [number for event, number in chat.deleted if event > after],
+            "unchanged": [
+                {"event": event, "message_id": number} for event, number in chat.unchanged if event > after
+            ],
             "actions": chat.actions,
         }
 

@@ -39,6 +39,7 @@ def _apply(server: TelegramServer, chat: Chat, message: Message, content: Json) 
         key: message.api[key] for key in ("reply_to_message", "forward_origin") if key in message.api
     }
     if all(message.api.get(key) == content.get(key) for key in _COMPARED):
+        server.state.leave(chat, message)
         raise bad_request(NOT_MODIFIED)
     return shown_to_bot(server.state.change(chat, message, {**kept, **content}))
 

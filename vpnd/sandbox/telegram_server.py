@@ -112,6 +112,10 @@ class TelegramServer:
         """Queue the update for a message; its id."""
         return self.updates.emit("message", message.api, f"chat:{chat.id}", MESSAGE_LIFE)
 
+    def tell_edit(self, chat: Chat, message: Message) -> int | None:
+        """Queue the update for a message that its person has changed; its id."""
+        return self.updates.emit("edited_message", message.api, f"chat:{chat.id}", MESSAGE_LIFE)
+
     def tell_query(self, kind: str, payload: Json, person: Person) -> int | None:
         """Queue a callback or pre-checkout query; its id."""
         return self.updates.emit(kind, payload, f"{kind}:{person.id}", QUERY_LIFE)

@@ -69,6 +69,7 @@ class Chat:
     username: str | None = None
     messages: OrderedDict[int, Message] = attrs.field(factory=OrderedDict)
     deleted: list[tuple[int, int]] = attrs.field(factory=list)  # (event, message_id)
+    unchanged: list[tuple[int, int]] = attrs.field(factory=list)  # the same, of edits that changed nothing
     answers: list[Json] = attrs.field(factory=list)
     actions: int = 0
     event: int = 0
@@ -215,6 +216,11 @@ class TelegramState:
         del chat.messages[message.id]
         chat.deleted.append((chat.next_event(), message.id))
         del chat.deleted[:-KEPT_MESSAGES]
+
+    def leave(self, chat: Chat, message: Message) -> None:
+        """Note an edit that would have shown what is shown already: the person's wish was carried out, and nothing moved."""
+        chat.unchanged.append((chat.next_event(), message.id))
+        del chat.unchanged[:-KEPT_MESSAGES]
 
     def press(self, chat: Chat, message: Message, data: str) -> Callback:
         """Remember a pressed button under a new query id."""

@@ -1,4 +1,7 @@
-"""aiogram 3 as a second opinion: its strict models read everything the sandboxed Telegram says, over its own transport.
+"""aiogram 3 as a second opinion: its models read everything the sandboxed Telegram says, over its own transport, and strictly.
+
+A field that aiogram requires and does not get is refused by it; one that it does not know is a fault here. Every kind of
+update and the result of every method is read that way. The last lines say which methods were called, and that all held.
 
 Run by test_sandbox_judges.py in an environment of its own: judge_aiogram.py TELEGRAM_URL TOKEN
 """
@@ -7,11 +10,13 @@ import asyncio
 import struct
 import sys
 import zlib
+from collections.abc import Iterator
 
 import aiohttp
 from aiogram import Bot, Dispatcher, F
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
+from aiogram.enums import MenuButtonType
 from aiogram.exceptions import (
     TelegramBadRequest,
     TelegramForbiddenError,
@@ -24,10 +29,12 @@ from aiogram.types import (
     BotCommand,
     BufferedInputFile,
     CallbackQuery,
+    CopyTextButton,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
     InputMediaPhoto,
     LabeledPrice,
+    MenuButtonDefault,
     Message,
     PreCheckoutQuery,
     RevenueWithdrawalStateSucceeded,
@@ -35,6 +42,7 @@ from aiogram.types import (
     TransactionPartnerUser,
     Update,
 )
+from pydantic import BaseModel
 
 CHAT = 9001
 PERIOD = 2_592_000
@@ -52,6 +60,31 @@ def picture() -> bytes:
         + chunk(b"IDAT", zlib.compress(b"\0\1\2\3\4" * 4))
         + chunk(b"IEND", b"")
     )
+
+
+class StrictSession(AiohttpSession):
+    """A transport that reads every result down to its last field, and remembers what was called."""
+
+    called: set[str] = set()  # noqa: RUF012 (of all bots of this program)
+
+    def check_response(self, bot, method, status_code, content):
+        self.called.add(method.__api_method__)
+        response = super().check_response(bot, method, status_code, content)
+        if strange := list(unknown_fields(response.result, method.__api_method__)):
+            raise AssertionError(f"aiogram does not know {strange}")
+        return response
+
+
+def unknown_fields(value: object, path: str) -> Iterator[str]:
+    """The fields that aiogram has no name for, anywhere inside."""
+    if isinstance(value, BaseModel):
+        for name in value.model_extra or {}:
+            yield f"{path}.{name}"
+        for name in type(value).model_fields:
+            yield from unknown_fields(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from unknown_fields(one, path)
 
 
 async def sim(path: str, **values: object) -> dict:
@@ -96,7 +129,81 @@ async def judge_methods(bot: Bot) -> None:
     assert (await bot.get_webhook_info()).url == ""
     await bot.set_my_description("d")
     await bot.set_my_short_description("s")
-    assert await bot.set_chat_menu_button()
+    assert await bot.set_chat_menu_button(menu_button=MenuButtonDefault())
+    assert (await bot.get_chat_menu_button()).type == MenuButtonType.DEFAULT
+    assert (await bot.get_my_description()).description == "d"
+    assert (await bot.get_my_short_description()).short_description == "s"
+    assert await bot.set_my_name("Shop")
+    assert (await bot.get_my_name()).name == "Shop"
+    assert await bot.delete_my_commands()
+    assert await bot.get_my_commands() == []
+    assert (
+        await bot.edit_message_caption(
+            chat_id=CHAT, message_id=photo.message_id, caption="<i>e</i>", parse_mode="HTML"
+        )
+    ).caption == "e"
+    marked = await bot.edit_message_reply_markup(chat_id=CHAT, message_id=photo.message_id, reply_markup=keys)
+    assert marked.reply_markup.inline_keyboard[0][0].callback_data == "go"
+    forwarded = await bot.forward_message(CHAT, CHAT, photo.message_id)
+    assert forwarded.forward_origin.type == "user"
+    replied = await bot.send_message(CHAT, "r", reply_to_message_id=photo.message_id)
+    assert replied.reply_to_message.message_id == photo.message_id
+    assert await bot.delete_messages(CHAT, [replied.message_id, forwarded.message_id])
+    assert await bot.set_webhook(f"{URL}/nowhere", secret_token="s")
+    assert (await bot.get_webhook_info()).url == f"{URL}/nowhere"
+    assert await bot.delete_webhook()
+
+
+async def judge_kinds_of_updates(bot: Bot) -> None:
+    """Whatever a person sends, presses, changes or stops comes as an update that is read whole."""
+    kinds = ["message", "edited_message", "callback_query", "my_chat_member"]
+    offset = (await bot.get_updates(allowed_updates=kinds) or [None])[-1]
+    offset = offset.update_id + 1 if offset else 0
+    sent = ("text", "photo", "document", "sticker", "voice", "location", "contact")
+    for kind in sent:
+        await sim(
+            "message",
+            chat_id=CHAT,
+            kind=kind,
+            text="/start ref_1",
+            **{"from": {"language_code": "ru", "username": "ann"}},
+        )
+    first = await sim("message", chat_id=CHAT, text="helo")
+    await sim("edit", chat_id=CHAT, message_id=first["message_id"], text="hello")
+    await sim("message", chat_id=-CHAT, text="in a group")
+    await sim("message", chat_id=-1000000000000 - CHAT, text="in a supergroup")
+    keys = InlineKeyboardMarkup(
+        inline_keyboard=[
+            [
+                InlineKeyboardButton(text="Go", callback_data="go"),
+                InlineKeyboardButton(text="Page", url="https://example.org"),
+                InlineKeyboardButton(text="Copy", copy_text=CopyTextButton(text="link")),
+            ]
+        ]
+    )
+    menu = await bot.send_photo(CHAT, BufferedInputFile(picture(), "qr.png"), caption="c", reply_markup=keys)
+    pressed = await sim("press", chat_id=CHAT, message_id=menu.message_id, data="go")
+    assert await bot.answer_callback_query(pressed["callback_query_id"], text="t", show_alert=True)
+    await sim("block", chat_id=CHAT, kind="blocked")
+    await must_raise(TelegramForbiddenError, bot.send_message(CHAT, "x"))
+    await sim("block", chat_id=CHAT, kind="none")
+
+    updates = await bot.get_updates(offset=offset, allowed_updates=kinds)
+    messages = [update.message for update in updates if update.message]
+    assert [message.content_type for message in messages] == [*sent, *["text"] * 3]
+    assert messages[0].entities[0].type == messages[1].caption_entities[0].type == "bot_command"
+    assert [message.chat.type for message in messages[-3:]] == ["private", "group", "supergroup"]
+    assert (await bot.download(messages[1].photo[-1].file_id)).read().startswith(b"\x89PNG")
+    [edited] = [update.edited_message for update in updates if update.edited_message]
+    assert (edited.text, edited.message_id) == ("hello", first["message_id"])
+    [query] = [update.callback_query for update in updates if update.callback_query]
+    assert query.message.reply_markup.inline_keyboard[0][2].copy_text.text == "link"
+    states = [update.my_chat_member for update in updates if update.my_chat_member]
+    assert [(one.old_chat_member.status, one.new_chat_member.status) for one in states] == [
+        ("member", "kicked"),
+        ("kicked", "member"),
+    ]
+    await bot.get_updates(offset=updates[-1].update_id + 1)
 
 
 async def judge_refusals(bot: Bot) -> None:
@@ -109,7 +216,7 @@ async def judge_refusals(bot: Bot) -> None:
     await must_raise(TelegramServerError, bot.send_message(CHAT, "x"))
     await sim("fault", method="sendMessage", kind="drop_reply")
     await must_raise(TelegramNetworkError, bot.send_message(CHAT, "x"))
-    stranger = Bot("1:wrong", session=AiohttpSession(api=TelegramAPIServer.from_base(URL)))
+    stranger = Bot("1:wrong", session=StrictSession(api=TelegramAPIServer.from_base(URL)))
     await must_raise(TelegramUnauthorizedError, stranger.get_me())
     await stranger.session.close()
 
@@ -217,14 +324,19 @@ async def judge_subscriptions(bot: Bot) -> None:
 
 
 async def main() -> None:
-    bot = Bot(TOKEN, session=AiohttpSession(api=TelegramAPIServer.from_base(URL)))
+    bot = Bot(TOKEN, session=StrictSession(api=TelegramAPIServer.from_base(URL)))
     await sim("chats", ids=[CHAT])
     await sim("limits", lifted=True)
     await judge_methods(bot)
     await judge_refusals(bot)
+    await asyncio.wait_for(judge_kinds_of_updates(bot), 20)
     await asyncio.wait_for(judge_updates(bot), 20)
     await asyncio.wait_for(judge_subscriptions(bot), 20)
+    # Both are refused for a while after they were used, so they come last.
+    assert await bot.close()
+    assert await bot.log_out()
     await bot.session.close()
+    sys.stdout.write(" ".join(sorted(StrictSession.called)) + "\n")
     sys.stdout.write("judged\n")
 
 

@@ -650,7 +650,17 @@ refund-bad-amount =
     Write it in the currency of the charge, for instance 99.50.
 refund-charge =
     { $name }
-    { $date }, { $kind }, { $outcome }
+    { $date }, { $kind ->
+        [access] access
+        [topup] top-up
+       *[other] { $kind }
+    }, { $outcome ->
+        [settled] settled
+        [second_charge] a second payment
+        [underpaid] too little
+        [held] held
+       *[other] { $outcome }
+    }
     Paid: <b>{ $amount }</b>, went back: { $refunded }, left: <b>{ $left }</b>
     Purchase: <code>{ $purchase }</code>
     Telegram id: <code>{ $payer }</code>

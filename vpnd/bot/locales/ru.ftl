@@ -73,7 +73,7 @@ button-buy = 🚀 Подключить VPN
 button-plans = 🛍 Все тарифы
 button-renew = 🔄 Продлить
 button-subscription = 🔑 Моя подписка
-button-invite = 🎁 Пригласить друга
+button-invite = 🎁 Пригласить
 button-balance = 💰 Баланс
 button-promo = 🎟 Промокод
 button-help = 💬 Помощь
@@ -412,9 +412,9 @@ left-hours = { $count ->
         [few] { $count } часа
        *[other] { $count } часов
     }
-button-copy = 📋 Скопировать ссылку
+button-copy = 📋 Скопировать
 button-qr = 📷 QR-код
-button-how-to-connect = 📱 Как подключиться
+button-how-to-connect = 📱 Подключение
 button-renewal-on = 🔁 Включить автопродление
 button-renewal-off = ⏹ Отключить автопродление
 button-stop-stars = ⏹ Больше не продлевать
@@ -658,7 +658,17 @@ refund-bad-amount =
     Напишите её в валюте платежа, например 99.50.
 refund-charge =
     { $name }
-    { $date }, { $kind }, { $outcome }
+    { $date }, { $kind ->
+        [access] доступ
+        [topup] пополнение
+       *[other] { $kind }
+    }, { $outcome ->
+        [settled] зачтено
+        [second_charge] второй платёж
+        [underpaid] не хватило
+        [held] удержано
+       *[other] { $outcome }
+    }
     Заплачено: <b>{ $amount }</b>, возвращено: { $refunded }, осталось: <b>{ $left }</b>
     Покупка: <code>{ $purchase }</code>
     Telegram id: <code>{ $payer }</code>
@@ -959,7 +969,7 @@ shop-paused =
     С вас ничего не списано. Оплаченное продолжает работать; загляните, пожалуйста, чуть позже.
 button-status = 📊 Состояние
 button-refresh = 🔄 Обновить
-button-switches = ⏯ Приостановить, включить…
+button-switches = ⏯ Пауза и пуск…
 button-pause = ⏸ { $name }
 button-resume = ▶️ { $name }
 button-pause-yes = ⏸ Да, приостановить

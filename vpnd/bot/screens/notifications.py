@@ -21,8 +21,10 @@ from vpnd.bot.screens.screen import Button, Row, Screen
 from vpnd.bot.speech import Speech, zone_name
 from vpnd.config import QuietHours
 
-#: Clocks of one page, in rows of three.
+#: Clocks of one page, in rows of two: a phone cuts the labels of three, and of six hours in a row.
 PAGE: Final = 12
+_CLOCKS_IN_ROW: Final = 2
+_HOURS_IN_ROW: Final = 4
 #: What is offered where the shop itself has no quiet hours: 22:00 to 09:00.
 _USUAL: Final = SetQuiet(22 * 60, 9 * 60)
 _A_DAY: Final = 24 * 60
@@ -99,7 +101,7 @@ def time_zones(speech: Speech, preferences: Preferences, page: int) -> Screen:
         turns.append(Button(speech.label("button-west"), TimeZones(page - 1)))
     if page < pages:
         turns.append(Button(speech.label("button-east"), TimeZones(page + 1)))
-    return Screen(speech.say("time-zones"), (*_rows(buttons, 3), tuple(turns), _back(speech)))
+    return Screen(speech.say("time-zones"), (*_rows(buttons, _CLOCKS_IN_ROW), tuple(turns), _back(speech)))
 
 
 def quiet_from(speech: Speech, preferences: Preferences) -> Screen:
@@ -119,4 +121,4 @@ def _hours(speech: Speech, key: str, choices: dict[int, Action], other: int) -> 
     buttons = [
         Button(f"{minute // 60:02}:00", action) for minute, action in choices.items() if minute != other
     ]
-    return Screen(speech.say(key), (*_rows(buttons, 6), _back(speech)))
+    return Screen(speech.say(key), (*_rows(buttons, _HOURS_IN_ROW), _back(speech)))

@@ -42,13 +42,14 @@ def receipt(speech: Speech, args: Mapping[str, Any], held: Held, connect: Connec
     rows: list[Row] = [own]
     # One link: a caption has room for it, and the rest stands under "My subscription".
     link = link_block(speech, connect, most=1)
+    home = (Button(speech.label("button-home"), Home()),)
     if renewed:
-        rows.append((Button(speech.label("button-home"), Home()),))
-        return Screen(paragraphs(head, link, _overpaid(speech, args)), tuple(rows))
+        return Screen(paragraphs(head, link, _overpaid(speech, args)), (*rows, home))
     if link is None:
-        return Screen(paragraphs(head, speech.say("receipt-no-link"), _overpaid(speech, args)), tuple(rows))
+        text = paragraphs(head, speech.say("receipt-no-link"), _overpaid(speech, args))
+        return Screen(text, (*rows, home))
     rows.insert(0, copy_row(speech.label("button-copy"), connect))
-    rows[-1:] = [*platform_rows(speech, held.subscription.id), own]
+    rows[-1:] = [*platform_rows(speech, held.subscription.id), own, home]
     text = paragraphs(head, link, speech.say("connect-steps"), _overpaid(speech, args))
     return Screen(text, tuple(rows), qr=connect.best)
 
@@ -57,7 +58,8 @@ def expired(speech: Speech, args: Mapping[str, Any]) -> Screen:
     """The subscription has ended; one press renews it."""
     until = datetime.fromisoformat(str(args["expires_at"]))
     renew = Button(speech.label("button-renew"), Periods(str(args["plan_id"]), int(args["subscription_id"])))
-    return Screen(speech.say("expired-notice", until=until), ((renew,),))
+    home = Button(speech.label("button-home"), Home())
+    return Screen(speech.say("expired-notice", until=until), ((renew,), (home,)))
 
 
 def with_home(speech: Speech, text: str) -> Screen:

@@ -55,12 +55,13 @@ def target_of(purchase: Purchase) -> Target:
     return Target(purchase.subscription_id or 0, purchase.fresh)
 
 
-def _other_method(speech: Speech, purchase: Purchase) -> Button:
+def _way_back(speech: Speech, purchase: Purchase) -> tuple[Row, Row]:
+    """Another method, and home: below every screen on which a purchase is paid."""
     if purchase.offer_id is None:
         action: Action = TopUpAmount(purchase.shop_amount)
     else:
         action = target_of(purchase).methods(purchase.offer_id)
-    return Button(speech.label("button-other-method"), action)
+    return (Button(speech.label("button-other-method"), action),), _home(speech)
 
 
 def by_page(
@@ -74,7 +75,7 @@ def by_page(
         (
             (Button(speech.label("button-pay", price=_due(purchase)), url=url),),
             (Button(speech.label("button-check-paid"), Paid(purchase.public_id)),),
-            (_other_method(speech, purchase),),
+            *_way_back(speech, purchase),
         ),
     )
 
@@ -85,14 +86,14 @@ def stars(speech: Speech, what: str, purchase: Purchase, *, sent_before: bool) -
     text = speech.say(key, what=what, price=_due(purchase))
     again = Button(speech.label("button-invoice-again"), InvoiceAgain(purchase.public_id))
     rows = [(again,)] if sent_before else []
-    return Screen(text, (*rows, (_other_method(speech, purchase),)))
+    return Screen(text, (*rows, *_way_back(speech, purchase)))
 
 
 def stars_monthly(speech: Speech, what: str, purchase: Purchase, url: str) -> Screen:
     """Where a subscription in Stars begins: Telegram opens such a link by itself."""
     text = speech.say("pay-stars-monthly", what=what, price=_due(purchase))
     pay = Button(speech.label("button-pay-monthly", price=_due(purchase)), url=url)
-    return Screen(text, ((pay,), (_other_method(speech, purchase),)))
+    return Screen(text, ((pay,), *_way_back(speech, purchase)))
 
 
 def confirm_balance(speech: Speech, what: str, purchase: Purchase, have: int) -> Screen:
@@ -107,7 +108,7 @@ def confirm_balance(speech: Speech, what: str, purchase: Purchase, have: int) ->
                     PayFromBalance(purchase.public_id),
                 ),
             ),
-            (_other_method(speech, purchase),),
+            *_way_back(speech, purchase),
         ),
     )
 
@@ -131,7 +132,7 @@ def short_balance(
     if purchase.offer_id is not None:
         again = target_of(purchase).pay("balance", purchase.offer_id)
         rows.append((Button(speech.label("button-retry"), again),))
-    return Screen(text, (*rows, (_other_method(speech, purchase),)))
+    return Screen(text, (*rows, *_way_back(speech, purchase)))
 
 
 def top_up_by(speech: Speech, missing: int, currency: str, topups: TopUps) -> Button:
@@ -184,5 +185,5 @@ def provider_down(speech: Speech, purchase: Purchase, retry: Action) -> Screen:
     """The provider did not make an invoice: try again, or pay another way."""
     return Screen(
         speech.say("pay-provider-down"),
-        ((Button(speech.label("button-retry"), retry),), (_other_method(speech, purchase),)),
+        ((Button(speech.label("button-retry"), retry),), *_way_back(speech, purchase)),
     )

@@ -98,12 +98,17 @@ def one(
 
 def qr_code(speech: Speech, held: Held, connect: ConnectInfo) -> Screen:
     """The link as a picture, in a message of its own."""
-    back = (Button(speech.label("button-subscription"), OneSubscription(held.subscription.id)),)
     caption = speech.say("qr-caption", title=held.called(speech.language))
-    return Screen(caption, (back,), qr=connect.best)
+    return Screen(caption, _below_qr(speech, held), qr=connect.best)
 
 
 def qr_failed(speech: Speech, held: Held, connect: ConnectInfo) -> Screen:
     """The link in words, when it could not be drawn."""
-    back = (Button(speech.label("button-subscription"), OneSubscription(held.subscription.id)),)
-    return Screen(paragraphs(speech.say("qr-unavailable"), link_block(speech, connect)), (back,))
+    return Screen(
+        paragraphs(speech.say("qr-unavailable"), link_block(speech, connect)), _below_qr(speech, held)
+    )
+
+
+def _below_qr(speech: Speech, held: Held) -> tuple[Row, Row]:
+    own = Button(speech.label("button-subscription"), OneSubscription(held.subscription.id))
+    return (own,), (Button(speech.label("button-home"), Home()),)

@@ -43,7 +43,8 @@ def started(speech: Speech, held: Held, connect: ConnectInfo, now: datetime) -> 
         "trial-started", title=held.title(speech.language), until=until, left=speech.left(until, now)
     )
     own = (Button(speech.label("button-subscription"), OneSubscription(held.subscription.id)),)
-    rows: list[Row] = [*platform_rows(speech, held.subscription.id), own]
+    home = (Button(speech.label("button-home"), Home()),)
+    rows: list[Row] = [*platform_rows(speech, held.subscription.id), own, home]
     link = link_block(speech, connect, most=1)
     if link is None:
         return Screen(paragraphs(head, speech.say("receipt-no-link")), tuple(rows))
