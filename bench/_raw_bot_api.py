@@ -49,6 +49,15 @@ class Load:
             self.backlog.popleft()
 
 
+#: What Telegram shows of a bot that nobody has described.
+_FACE = {
+    b"getmycommands": b"[]",
+    b"getmydescription": b'{"description":""}',
+    b"getmyshortdescription": b'{"short_description":""}',
+    b"getchatmenubutton": b'{"type":"default"}',
+}
+
+
 class Connection(asyncio.Protocol):
     """One kept-alive connection of a client that does not pipeline."""
 
@@ -114,6 +123,8 @@ class Connection(asyncio.Protocol):
                 self.timer = asyncio.get_running_loop().call_later(seconds, self.give_up)
         elif method == b"getme":
             self.answer(_ME)
+        elif method in _FACE:
+            self.answer(b'{"ok":true,"result":%b}' % _FACE[method])
         else:
             self.answer(self.call(method, body))
 

@@ -217,7 +217,7 @@ class Daemon(Parts):
                 await set_profile(self.bot)
                 for language in set(spoken) - set(languages):
                     await drop_profile(self.bot, language)
-            except TelegramError as error:
+            except Exception as error:  # also an answer that nobody can read: what has no menu can sell all the same
                 journal.warning(
                     "telegram.commands_not_set", message=f"the bot's menu and profile are set later: {error}"
                 )
