@@ -33,7 +33,6 @@ from vpnd.runtime.service import Service, run_service
 from vpnd.runtime.supervisor import ChildSpec, Supervisor
 from vpnd.runtime.wake import Wake
 from vpnd.telegram.database_inbox import DatabaseInbox
-from vpnd.telegram.errors import TelegramError
 from vpnd.telegram.gate import GatedInbox
 from vpnd.telegram.service import open_telegram
 from vpnd.web.apps import metrics_app
@@ -217,7 +216,9 @@ class Daemon(Parts):
                 await set_profile(self.bot)
                 for language in set(spoken) - set(languages):
                     await drop_profile(self.bot, language)
-            except Exception as error:  # also an answer that nobody can read: what has no menu can sell all the same
+            except (
+                Exception
+            ) as error:  # also an answer that nobody can read: what has no menu can sell all the same
                 journal.warning(
                     "telegram.commands_not_set", message=f"the bot's menu and profile are set later: {error}"
                 )

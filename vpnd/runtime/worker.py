@@ -66,7 +66,8 @@ MANY_ITEMS: Final = 1000
 # As many rows may fail before any statement has succeeded; more means that the statement is wrong.
 MAX_POISON: Final = 50
 # A sweep's statement that takes longer makes the next one half as large; one that takes a quarter of it, twice. Seconds.
-STATEMENT_TIME: Final = 0.25
+# What it writes has to be on the disk before any commit behind it is: whoever is served waits for that, too.
+STATEMENT_TIME: Final = 0.08
 # No statement is made smaller than this by that.
 LEAST_ROWS: Final = 25
 # The first iteration comes within this time after the start, so that workers do not begin in step; seconds.
