@@ -255,6 +255,12 @@ async def _hold(db: Database) -> None:
         await tx.fetchval("select pg_sleep(3)")
 
 
+async def test_no_statement_is_compiled_or_spread(db: Database) -> None:
+    """Both are for reports: a claim of a long queue was compiled for 500 ms, and sums took all of the server's processors."""
+    for name, value in (("jit", "off"), ("max_parallel_workers_per_gather", "0")):
+        assert await db.fetchval("test.read", "select current_setting($1)", name) == value
+
+
 async def test_statement_timeout_is_the_servers(db: Database) -> None:
     """A statement over the server's timeout ends as DatabaseTimeout, and the connection is kept."""
     with pytest.raises(DatabaseTimeout) as caught:
