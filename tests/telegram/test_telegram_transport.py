@@ -18,7 +18,7 @@ from vpnd.runtime import metrics
 from vpnd.runtime.held import HeldConnectionError, open_mark
 from vpnd.telegram.errors import TransportFailure, TransportTimeout
 from vpnd.telegram.proxied import ProxiedRequest
-from vpnd.telegram.transport import MAX_RESPONSE, H11Request
+from vpnd.telegram.transport import IDLE_SECONDS, MAX_RESPONSE, H11Request
 
 
 def data(**parameters: object) -> RequestData:
@@ -209,6 +209,22 @@ async def test_a_closed_idle_connection_is_noticed_before_it_is_used() -> None:
         idle.socket.shutdown(trio.socket.SHUT_RD)  # as if the peer had said farewell
         assert (await post(request, "sendMessage", fake.base))[0] == 200
         assert fake.connections == 2
+        await request.shutdown()
+
+
+async def test_what_a_burst_has_opened_is_closed_again() -> None:
+    """Idle connections that nobody has used for long are closed by the next call, also behind one that is used all the time."""
+    async with fake_telegram() as fake:
+        request = H11Request(fake.base)
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(post, request, "sendMessage", fake.base)
+        assert "idle=8 " in repr(request)
+        for connection in request._idle[:-1]:
+            connection.idle_since -= IDLE_SECONDS + 1
+        assert (await post(request, "sendMessage", fake.base))[0] == 200
+        assert "idle=1 free=64/64" in repr(request)
+        assert fake.connections == 8
         await request.shutdown()
 
 

@@ -279,6 +279,9 @@ class H11Request(BaseRequest):
 
     async def _idle_connection(self) -> _Connection | None:
         oldest = trio.current_time() - IDLE_SECONDS
+        # What a burst has opened lies at the front and is not asked for again: it must not stay open for ever.
+        while self._idle and self._idle[0].idle_since < oldest:
+            await trio.aclose_forcefully(self._idle.pop(0).stream)
         while self._idle:
             connection = (
                 self._idle.pop()
