@@ -1016,7 +1016,7 @@ button-open-app = 🚀 Открыть в { $app }
 button-other-app = { $app }
 button-works = ✅ Работает
 button-does-not-work = 🩺 Не работает
-button-look-again = 🔄 Проверить снова
+button-look-again = 🔄 Ещё раз
 button-support = 💬 Написать в поддержку
 diagnosis =
     🩺 <b>{ $title }: сейчас посмотрим</b>
