@@ -271,6 +271,24 @@ async def test_the_wrong_kind_of_database_is_refused(
     assert await db.fetchval("test", "select count(*) from plans") == 0
 
 
+async def test_a_profile_that_cannot_be_read_is_no_reason_to_stop(
+    empty_database_url: str, tmp_path: Path, notify_socket: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that nobody understands is told and asked for again later: five deaths of a child would end the daemon."""
+
+    async def unreadable(_bot: object) -> int:
+        raise AttributeError("'bool' object has no attribute 'copy'")
+
+    monkeypatch.setattr("vpnd.daemon.tree.set_profile", unreadable)
+    with capture() as lines:
+        async with running(settings_of(empty_database_url, tmp_path), notify_socket) as life:
+            await until(lambda: ready(life))
+            await until(lambda: _true(any(line.event == "telegram.commands_not_set" for line in lines)))
+            (child,) = (one for one in life.daemon.supervisor.statistics().children if one.name == "commands")
+
+    assert child.deaths == 0
+
+
 async def test_the_sandboxes_own_database_is_taken(
     db: Database, database_url: str, tmp_path: Path, notify_socket: socket.socket
 ) -> None:

@@ -9,7 +9,6 @@ import httpx
 import pytest
 from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, Update
 from telegram.error import BadRequest
-from telegram.request import HTTPXRequest
 
 from vpnd.sandbox.servers import Sandbox, open_sandbox
 from vpnd.sandbox.telegram_contents import KINDS
@@ -28,25 +27,6 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(trust_env=False) as made:
         yield made
-
-
-@pytest.fixture
-async def bot(sandbox: Sandbox) -> AsyncIterator[Bot]:
-    """PTB's client, its request objects begun by hand: its own initialize() needs asyncio."""
-    requests = [HTTPXRequest(httpx_kwargs={"trust_env": False}) for _ in range(2)]
-    made = Bot(
-        sandbox.telegram.token,
-        base_url=f"{sandbox.telegram_url}/bot",
-        base_file_url=f"{sandbox.telegram_url}/file/bot",
-        request=requests[0],
-        get_updates_request=requests[1],
-    )
-    for request in requests:
-        await request.initialize()
-    await made.get_me()
-    yield made
-    for request in requests:
-        await request.shutdown()
 
 
 async def sim(sandbox: Sandbox, client: httpx.AsyncClient, path: str, **values: Any) -> httpx.Response:

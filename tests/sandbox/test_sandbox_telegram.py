@@ -38,7 +38,6 @@ from telegram.error import (
     NetworkError,
     RetryAfter,
 )
-from telegram.request import HTTPXRequest
 
 from vpnd.runtime.serve import serve_asgi
 from vpnd.sandbox.servers import Sandbox, open_sandbox
@@ -116,25 +115,6 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 async def hand(sandbox: Sandbox) -> AsyncIterator[Hand]:
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
         yield Hand(sandbox, client)
-
-
-@pytest.fixture
-async def bot(sandbox: Sandbox) -> AsyncIterator[Bot]:
-    """PTB's client, its request objects begun by hand: its own initialize() needs asyncio."""
-    requests = [HTTPXRequest(httpx_kwargs={"trust_env": False}) for _ in range(2)]
-    made = Bot(
-        sandbox.telegram.token,
-        base_url=f"{sandbox.telegram_url}/bot",
-        base_file_url=f"{sandbox.telegram_url}/file/bot",
-        request=requests[0],
-        get_updates_request=requests[1],
-    )
-    for request in requests:
-        await request.initialize()
-    await made.get_me()
-    yield made
-    for request in requests:
-        await request.shutdown()
 
 
 def keyboard(*rows: list[InlineKeyboardButton]) -> InlineKeyboardMarkup:

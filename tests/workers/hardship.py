@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
+import trio
 from attrs import frozen
 from clock_kit import OFF
 from shop_world import ShopWorld
 
 from vpnd.database.database import Database
+from vpnd.database.errors import DatabaseError
 from vpnd.runtime.worker import WorkerSpec
 from vpnd.workers import housekeeping, money, periodic, telling
 
@@ -206,3 +209,24 @@ def watched(spec: Any, seen: list[Any]) -> Any:
         return await look(after, limit)
 
     return evolve(spec, **{name: noted})
+
+
+async def cut_connections(db: Database, times: int) -> None:
+    """Let connections to the database die under whoever uses them, again and again."""
+    for _ in range(times):
+        await trio.sleep(0.05)
+        try:
+            await db.fetch(
+                "test",
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()",
+            )
+        except DatabaseError:
+            pass
+
+
+async def move_to_newfoundland(shop: ShopWorld, database_url: str) -> None:
+    """Give the database a zone of half hours and a calendar day of its own, and dates as nobody writes them."""
+    name = urlsplit(database_url).path.removeprefix("/")
+    await shop.execute(f"alter database {name} set timezone to 'America/St_Johns'")
+    await shop.execute(f"alter database {name} set datestyle to 'SQL, DMY'")

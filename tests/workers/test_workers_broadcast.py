@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import trio
 from attrs import define, field
+from hardship import cut_connections
 from shop_world import ShopWorld
 
-from vpnd.database.errors import DatabaseError
 from vpnd.database.outbox_rows import BoundaryDown, Dead, Delivered, Delivery, Drop, Retry
 from vpnd.runtime.journal import capture
 from vpnd.shop import broadcast_rows, broadcasts
@@ -384,16 +384,7 @@ async def test_a_database_that_is_lost_in_the_middle(
     post = Post(pace=0.005)
     made = await started(shop)
     async with running(runner(shop, post)):
-        for _ in range(10):
-            await trio.sleep(0.05)
-            try:
-                await shop.db.fetch(
-                    "test",
-                    "select pg_terminate_backend(pid) from pg_stat_activity"
-                    " where datname = current_database() and pid <> pg_backend_pid()",
-                )
-            except DatabaseError:
-                pass
+        await cut_connections(shop.db, 10)
         end = await until(shop, made, done)
 
     assert (end.sent, end.failed) == (200, 0)

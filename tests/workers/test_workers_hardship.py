@@ -5,18 +5,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import trio
 from attrs import evolve
 from database_kit import database_settings
-from hardship import CASES, Case, watched
+from hardship import CASES, Case, cut_connections, move_to_newfoundland, watched
 from shop_world import ShopWorld, open_world
 
 from vpnd.config import WorkerSettings
 from vpnd.database.database import open_database
-from vpnd.database.errors import DatabaseError
 from vpnd.runtime.journal import capture
 from vpnd.runtime.limits import Limits
 from vpnd.runtime.worker import Poison, WorkerRunner, configured
@@ -94,20 +92,8 @@ async def test_a_database_that_is_lost_in_the_middle(shop: ShopWorld, case: Case
     await case.prepare(shop, 200)
     runner = WorkerRunner(small(case, shop))
 
-    async def cut() -> None:
-        for _ in range(6):
-            await trio.sleep(0.05)
-            try:
-                await shop.db.fetch(
-                    "test",
-                    "select pg_terminate_backend(pid) from pg_stat_activity"
-                    " where datname = current_database() and pid <> pg_backend_pid()",
-                )
-            except DatabaseError:
-                pass
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(cut)
+        nursery.start_soon(cut_connections, shop.db, 6)
         for _ in range(20):
             assert await runner.run_once() in ("ok", "failed")
     assert await runner.run_once() == "ok"
@@ -134,9 +120,7 @@ async def test_a_database_in_another_time_zone(
     shop: ShopWorld, case: Case, database_url: str, postgres_url: str
 ) -> None:
     """A zone of half hours and its own calendar day changes nothing of what is due."""
-    name = urlsplit(database_url).path.removeprefix("/")
-    await shop.execute(f"alter database {name} set timezone to 'America/St_Johns'")
-    await shop.execute(f"alter database {name} set datestyle to 'SQL, DMY'")
+    await move_to_newfoundland(shop, database_url)
     async with open_database(database_settings(database_url), Limits(5, 5), instance_name="far") as db:
         far = await open_world(db)
         await case.prepare(far, 50)

@@ -6,18 +6,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import trio
 from attrs import evolve
 from database_kit import database_settings
+from hardship import cut_connections, move_to_newfoundland
 from money_world import books_agree
 from shop_world import ShopWorld, hold, open_world
 
 from vpnd.config import WorkerSettings
 from vpnd.database.database import open_database
-from vpnd.database.errors import DatabaseError
 from vpnd.payments.base import InvoiceState
 from vpnd.runtime.journal import capture
 from vpnd.runtime.limits import Limits
@@ -194,7 +193,7 @@ async def test_a_clock_that_jumps(shop: ShopWorld, provider: str) -> None:
 @by_provider
 async def test_a_database_in_another_time_zone(shop: ShopWorld, database_url: str, provider: str) -> None:
     """A zone of half hours changes nothing of what is open and what is settled."""
-    await _moved(shop, database_url)
+    await move_to_newfoundland(shop, database_url)
     async with open_database(database_settings(database_url), Limits(5, 5), instance_name="far") as db:
         far = await open_world(db)
         desk, told = await opened(far, provider, 20), list[SettlementResult]()
@@ -303,7 +302,7 @@ async def test_books_whose_database_is_lost(shop: ShopWorld, monkeypatch: pytest
 
 async def test_books_do_not_mind_the_clock(shop: ShopWorld, database_url: str) -> None:
     """Business time that jumps, and a database in a zone of half hours, move no sum."""
-    await _moved(shop, database_url)
+    await move_to_newfoundland(shop, database_url)
     async with open_database(database_settings(database_url), Limits(5, 5), instance_name="far") as db:
         far = await open_world(db)
         await booked(far, 50)
@@ -319,26 +318,7 @@ async def test_books_do_not_mind_the_clock(shop: ShopWorld, database_url: str) -
 async def _losing(shop: ShopWorld, runner: WorkerRunner) -> None:
     """Iterate while the database's connections are cut again and again."""
 
-    async def cut() -> None:
-        for _ in range(6):
-            await trio.sleep(0.05)
-            try:
-                await shop.db.fetch(
-                    "test",
-                    "select pg_terminate_backend(pid) from pg_stat_activity"
-                    " where datname = current_database() and pid <> pg_backend_pid()",
-                )
-            except DatabaseError:
-                pass
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(cut)
+        nursery.start_soon(cut_connections, shop.db, 6)
         for _ in range(20):
             assert await runner.run_once() in ("ok", "failed")
-
-
-async def _moved(shop: ShopWorld, database_url: str) -> None:
-    """The database thinks it is in Newfoundland, and writes dates as nobody does."""
-    name = urlsplit(database_url).path.removeprefix("/")
-    await shop.execute(f"alter database {name} set timezone to 'America/St_Johns'")
-    await shop.execute(f"alter database {name} set datestyle to 'SQL, DMY'")

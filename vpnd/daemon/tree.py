@@ -216,9 +216,8 @@ class Daemon(Parts):
                 await set_profile(self.bot)
                 for language in set(spoken) - set(languages):
                     await drop_profile(self.bot, language)
-            except (
-                Exception
-            ) as error:  # also an answer that nobody can read: what has no menu can sell all the same
+            # Also an answer that nobody can read: a bot without a menu can sell all the same.
+            except Exception as error:
                 journal.warning(
                     "telegram.commands_not_set", message=f"the bot's menu and profile are set later: {error}"
                 )

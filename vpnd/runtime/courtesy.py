@@ -1,8 +1,8 @@
 """Turns for statements that read or write much, so that those which a customer waits for find a processor of the server free.
 
 A database server on a small machine has two processors. Two sweeps at once, or one without a pause, and every short statement
-waits behind them. So the heavy ones of a process take turns, one at a time; and when people were served meanwhile, the next turn
-begins only after a rest as long as the last one took. With nobody there nothing is lost.
+waits behind them. So the heavy ones of a process take turns, one at a time; and when people were served meanwhile, be it with a
+message that waited, the next turn begins only after a rest as long as the last one took. With nobody there nothing is lost.
 """
 
 from __future__ import annotations

@@ -259,7 +259,7 @@ class Limits:
 
     @property
     def served(self) -> int:
-        """How many database places handlers have had since the start."""
+        """How many database places were had for people since the start: by handlers, and by what sends to them."""
         return self._database.served
 
     def statistics(self) -> LimitsStatistics:

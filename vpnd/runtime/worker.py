@@ -104,9 +104,8 @@ class WorkerRunner:
         self._turn = turn
         self._rng = rng or SystemRandom()
         self._cursor: Any = None
-        self._rows = (
-            spec.batch if isinstance(spec, Sweep) else 1
-        )  # what the next statement of a sweep does at most
+        # What the next statement of a sweep does at most.
+        self._rows = spec.batch if isinstance(spec, Sweep) else 1
         self._awake = self._woken = self._paused = self._was_paused = False
         self._changed = trio.Event()
         self._failures_in_a_row = 0

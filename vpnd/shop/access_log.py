@@ -50,12 +50,8 @@ __all__ = [
 NUMBER_LIMIT: Final = 10_000  # rows one numbering takes; a longer queue is numbered by repeating it
 PAGE_LIMIT: Final = 10_000  # what a node takes in one call
 BUCKETS: Final = 256
-_BUCKETS_A_PIECE: Final = (
-    4  # at a million subscriptions 16 000 rows a statement: about a twentieth of a second
-)
-ACK_LIMIT: Final = (
-    5_000  # rows one acknowledgement notes: the first of a big shop covers all of it, piece by piece
-)
+_BUCKETS_A_PIECE: Final = 4  # 16 000 rows a statement at a million subscriptions: a twentieth of a second
+ACK_LIMIT: Final = 5_000  # rows one acknowledgement notes: the first of a big shop covers all, in pieces
 
 
 @frozen
