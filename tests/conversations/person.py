@@ -138,6 +138,11 @@ class Person:
         )
         return self._seen(message)
 
+    async def comes_to_read(self, *keys: str) -> None:
+        """The present screen says one of these texts, or another will: where a notice may come before the answer."""
+        if not any(says(self.screen, key, self.language) for key in keys):
+            await self.told(*keys)
+
     async def told_with(self, what: str, wish: Wish) -> Message:
         """Wait for a message that has a button for this, and make it the present screen."""
         message = await self.customer.wait_for(

@@ -268,7 +268,7 @@ async def auto_renewal(person: Person) -> None:
     await person.world.advance(30 * DAY)
     await person.told("renewal-short")
     await person.press(lambda action: isinstance(action, Renewal) and action.on == 0)
-    person.reads("renews-off")
+    await person.comes_to_read("renews-off")  # a reminder of the end is due by now, too
 
 
 async def promo_codes(person: Person) -> None:

@@ -177,4 +177,5 @@ async def test_a_database_that_is_away_leaves_everything_as_it_was() -> None:
 
     assert monitors.pictures()["queues"] is None
     assert monitors.pictures()["process"]["memory"] > 0
-    assert monitors.raised() == []
+    # How much the process of the tests weighs is no matter of the database's.
+    assert {one["name"] for one in monitors.raised()} <= {"memory"}
