@@ -8,6 +8,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 import attrs
+import screen_samples_desk
 
 from vpnd.bot.admin_callbacks import RefundAllNow, RefundNow
 from vpnd.bot.apps import APPS
@@ -174,7 +175,8 @@ CHANGE = PlanChange(
 )
 CHARGE = RefundableCharge(
     settlement_id=HUGE, provider="stars", charge_id="<stx&>", outcome="settled", amount=150, currency="XTR", refunded=0,
-    purchase="p" + "7" * 24, kind="access", telegram_id=1001, paid_at=NOW,
+    purchase="p" + "7" * 24, kind="access", customer_id=HUGE, telegram_id=1001,
+    paid_at=NOW,
 )  # fmt: skip
 LINES = [
     Entry(StatementLine(HUGE - number, kind, amount, "RUB", reference, None, NOW), bonus)
@@ -271,6 +273,9 @@ SHORT = {
     "subscription_id": HUGE, "plan_id": PLAN, "expires_at": NOW.isoformat(), "missing": 4900, "price": 19900,
     "currency": "RUB",
 }  # fmt: skip
+
+#: The screens of those who run the shop, a module a room.
+OPERATORS_ROOMS = (screen_samples_desk,)
 
 
 def ways(offer: Offer, percent: int = 0) -> list[Any]:
@@ -513,4 +518,6 @@ def screens(speech: Speech) -> dict[str, Screen]:
     for state, view in DIAGNOSES.items():
         found[f"diagnosis {state}"] = diagnosis.diagnosis(speech, NAMED, view, "<why> " * 160, "@support")
         found[f"diagnosis {state} plain"] = diagnosis.diagnosis(speech, HELD, view, None, None)
+    for room in OPERATORS_ROOMS:
+        found.update(room.screens(speech))
     return found

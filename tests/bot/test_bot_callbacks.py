@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vpnd.bot import callbacks
 from vpnd.bot.callbacks import MAX_BYTES, Action, decode, encode
-from vpnd.bot.presses import HANDLERS
+from vpnd.bot.presses import HANDLERS, OPERATORS
 
 #: Those that stand in their module: attrs leaves the class that it was given behind, until a full collection.
 KINDS = [
@@ -80,4 +80,5 @@ def test_what_cannot_be_carried_is_refused(action: Action) -> None:
 
 def test_every_action_has_a_handler() -> None:
     """No button leads nowhere."""
-    assert set(HANDLERS) == set(KINDS)
+    assert set(HANDLERS) | set(OPERATORS) == set(KINDS)
+    assert not set(HANDLERS) & set(OPERATORS)

@@ -79,7 +79,7 @@ async def test_a_refund_to_the_payer(world: World) -> None:
     second = await world.press(ADMIN, yes)
 
     assert "under way" in text_of(first)
-    assert "under way" in text_of(second)
+    assert "done already" in text_of(second)
     assert await refunds(world) == [(19900, "requested", f"admin:{ADMIN}")]
     assert world.woken
     (row,) = await world.sql("select status from subscriptions")
@@ -143,7 +143,7 @@ async def test_all_charges_of_a_purchase_go_back_together(world: World) -> None:
         done = await world.press(ADMIN, asked[1].data("Yes"))
 
     assert "Give back 199 ₽?" in text_of(asked)
-    assert "under way" in text_of(done)
+    assert "done already" in text_of(done)
     assert await refunds(world) == [(amount, "requested", f"admin:{ADMIN}") for amount in (15000, 4900)]
     stale = await world.press(ADMIN, found.data("to the payer"))
     assert "went back already" in text_of(stale)

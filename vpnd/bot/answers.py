@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from vpnd.bot.counters import stale_presses_total
+from vpnd.bot.screens import desk
 from vpnd.bot.screens.trouble import not_on_sale, shop_paused
 from vpnd.bot.visit import Visit
+from vpnd.shop.operators import NotAllowed
 
 
 async def stale(visit: Visit, reason: str) -> None:
@@ -28,3 +30,16 @@ async def off_sale(visit: Visit) -> None:
 async def paused(visit: Visit) -> None:
     """Say that nothing is sold for the moment."""
     await visit.show(shop_paused(visit.speech, visit.deps.banner))
+
+
+async def not_allowed(visit: Visit, error: NotAllowed) -> None:
+    """Say to an operator that his role does not allow it; to everybody else there is no such thing."""
+    if error.role is None:
+        await not_theirs(visit)
+        return
+    await visit.show(desk.refused(visit.speech, error.role, error.permission))
+
+
+async def done_already(visit: Visit) -> None:
+    """Say that this question was answered before: a second press changes nothing."""
+    await visit.show(desk.done_already(visit.speech))

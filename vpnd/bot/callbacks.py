@@ -11,6 +11,7 @@ import attrs
 
 from vpnd.bot import admin_callbacks as admins
 from vpnd.bot import button_data
+from vpnd.bot import desk_callbacks as desk
 from vpnd.bot import own_callbacks as own
 from vpnd.bot.button_data import MAX_BYTES, Action
 
@@ -351,6 +352,13 @@ _LETTERS: Final[dict[str, type[Action]]] = {
     "an": admins.PauseNow,
     "ar": admins.Resume,
     "ab": admins.BannerOff,
+    "xd": desk.Desk,
+    "xo": desk.Operators,
+    "xn": desk.AddOperator,
+    "xi": desk.OneOperator,
+    "xr": desk.RoleAsk,
+    "xs": desk.RoleNow,
+    "xa": desk.AuditLog,
     "on": own.Rename,
     "ou": own.Unname,
     "or": own.Rotate,

@@ -1,4 +1,4 @@
-"""For admins: `/refund` and its buttons. Whoever is none finds that there is no such thing.
+"""For operators: `/refund` and its buttons.
 
 The question before a refund is answered by the shop itself: the refund is asked for in a transaction that is then rolled
 back, so what an admin is told is what will happen, and what cannot be is found before he says yes. His yes carries the
@@ -17,7 +17,9 @@ from vpnd.bot.visit import Visit
 from vpnd.database.scope import Transaction
 from vpnd.runtime.journal import get_journal
 from vpnd.shop.access_removal import Removed
+from vpnd.shop.audit_log import Change
 from vpnd.shop.money import MoneyError
+from vpnd.shop.operators import Permission
 from vpnd.shop.refund_plan import RefundImpossible, RefundRequest
 from vpnd.shop.refund_requests import Requested, request_refund
 from vpnd.shop.refunds import charges_named
@@ -86,8 +88,8 @@ async def give_all_back(visit: Visit, action: RefundAllNow) -> None:
 
 
 async def _one(visit: Visit, action: RefundAsk | RefundNow) -> Giving | None:
-    """What a button about one charge is about; None for who may not know, who was answered here."""
-    name = await charge_name(visit.deps.db, action.settlement) if visit.is_admin else None
+    """What a button about one charge is about; None if there is no such charge, which was answered here."""
+    name = await charge_name(visit.deps.db, action.settlement)
     charges = [] if name is None else await charges_named(visit.deps.db, name)
     if not charges:
         await not_theirs(visit)
@@ -98,7 +100,7 @@ async def _one(visit: Visit, action: RefundAsk | RefundNow) -> Giving | None:
 
 
 async def _all(visit: Visit, action: RefundAllAsk | RefundAllNow) -> Giving | None:
-    charges = await charges_named(visit.deps.db, action.purchase) if visit.is_admin else []
+    charges = await charges_named(visit.deps.db, action.purchase)
     if not charges:
         await not_theirs(visit)
         return None
@@ -117,7 +119,7 @@ async def _request(tx: Transaction, visit: Visit, giving: Giving, asked: int) ->
             RefundRequest(
                 settlement_id=charge.settlement_id,
                 request_key=f"admin:{asked}:{charge.settlement_id}",
-                requested_by=f"admin:{visit.customer.telegram_id}",
+                requested_by=visit.actor.name,
                 amount=giving.amount,
                 to="balance" if giving.to_balance else "provider",
             ),
@@ -151,17 +153,24 @@ async def _ask(visit: Visit, giving: Giving, yes: RefundNow | RefundAllNow) -> N
 
 
 async def _give_back(visit: Visit, giving: Giving, asked: int) -> None:
-    async def body(tx: Transaction) -> list[Requested]:
-        return await _request(tx, visit, giving, asked)
+    done: list[Requested] = []
+
+    async def deed(tx: Transaction) -> Change:
+        done[:] = await _request(tx, visit, giving, asked)
+        names = [f"{charge.provider}:{charge.charge_id}" for charge in giving.charges]
+        to = "balance" if giving.to_balance else "provider"
+        owner = giving.charges[0].customer_id
+        subject = f"charge:{names[0]}" if owner is None else f"customer:{owner}"
+        return Change(subject=subject, after={"charges": names, "amount": giving.amount or "all", "to": to})
 
     try:
-        done = await visit.change("bot.refund", body)
+        await visit.perform("bot.refund", Permission.REFUND, deed, asked=asked)
     except RefundImpossible as error:
         await visit.show(refund.impossible(visit.speech, error.why))
         return
     log.info(
         "refund.requested",
-        message=f"admin {visit.customer.telegram_id} gives {len(done)} charges back",
+        message=f"{visit.actor.name} gives {len(done)} charges back",
         refunds=[one.refund_id for one in done],
         purchase=giving.purchase,
         to="balance" if giving.to_balance else "provider",

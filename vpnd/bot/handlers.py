@@ -30,8 +30,19 @@ from telegram.ext import (
     filters,
 )
 
-from vpnd.bot import buying, callbacks, filling, giving_back, own_link, presses, promo, running, stars_told
-from vpnd.bot.answers import stale
+from vpnd.bot import (
+    buying,
+    callbacks,
+    filling,
+    giving_back,
+    operators,
+    own_link,
+    presses,
+    promo,
+    running,
+    stars_told,
+)
+from vpnd.bot.answers import done_already, not_allowed, stale
 from vpnd.bot.callbacks import Action, decode
 from vpnd.bot.counters import stale_presses_total
 from vpnd.bot.dependencies import BotDependencies
@@ -43,7 +54,9 @@ from vpnd.bot.visit import Visit, customer_of, note_reachable, note_seen
 from vpnd.database.errors import DatabaseError
 from vpnd.payments import stars
 from vpnd.runtime.journal import get_journal
+from vpnd.shop.audit_log import AlreadyDone
 from vpnd.shop.dialogs import Expected
+from vpnd.shop.operators import NotAllowed, Permission
 from vpnd.telegram.errors import Blocked, Rejected, TelegramError
 from vpnd.telegram.sender import Lane
 from vpnd.telegram.update import StoredUpdate, private_chat_of
@@ -85,8 +98,9 @@ def register(application: Application[Any, Any, Any, Any, Any, Any], deps: BotDe
     application.add_handler(CallbackQueryHandler(bot.on_press))
     application.add_handler(CommandHandler("start", bot.on_start, filters=fresh & PRIVATE))
     application.add_handler(CommandHandler("promo", bot.on_promo, filters=fresh & PRIVATE))
-    for name, work in _FOR_ADMINS.items():
-        application.add_handler(CommandHandler(name, bot.admin_command(work), filters=fresh & PRIVATE))
+    for name, (permission, work) in _FOR_OPERATORS.items():
+        handler = bot.operators_command(permission, work)
+        application.add_handler(CommandHandler(name, handler, filters=fresh & PRIVATE))
     for name, action in COMMANDS.items():
         if name not in _SPECIAL:
             application.add_handler(CommandHandler(name, bot.command(action), filters=fresh & PRIVATE))
@@ -147,17 +161,22 @@ class _Handlers:
         pressed: object | None = None,
         referral: str | None = None,
     ) -> Visit:
-        customer, expected = await customer_of(self.deps, user, referral_code=referral)
+        customer, expected, actor = await customer_of(self.deps, user, referral_code=referral)
         language = (
             customer.language if customer.language in self.deps.texts.languages else self.deps.texts.default
         )
         speech = Speech(self.deps.texts, language)
-        return Visit(self.deps, update.update_id, chat_id, customer, speech, pressed, expected)
+        return Visit(self.deps, update.update_id, chat_id, customer, actor, speech, pressed, expected)
 
     async def _run(self, visit: Visit, work: Callable[[Visit], Awaitable[None]]) -> None:
         """Do the work; somebody who blocked the bot meanwhile is noted and is no failure."""
         try:
-            await work(visit)
+            try:
+                await work(visit)
+            except NotAllowed as error:
+                await not_allowed(visit, error)
+            except AlreadyDone:
+                await done_already(visit)
         except Blocked:
             await note_reachable(self.deps, visit.customer.telegram_id, False)
 
@@ -190,10 +209,10 @@ class _Handlers:
         else:
             await self._run(visit, lambda visit: promo.ask_for_code(visit, callbacks.Promo()))
 
-    def admin_command(
-        self, work: Callable[[Visit, str], Awaitable[None]]
+    def operators_command(
+        self, permission: Permission, work: Callable[[Visit, str], Awaitable[None]]
     ) -> Callable[[Update, Context], Coroutine[Any, Any, None]]:
-        """A handler that does the work for admins, with the words behind the command; for all others there is no such command."""
+        """A handler that does the work for operators who may, with the words behind it; customers have no such command."""
 
         async def on_command(update: Update, _context: Context) -> None:
             message, user = update.message, update.effective_user
@@ -201,10 +220,13 @@ class _Handlers:
                 return
             _, *rest = (message.text or "").split(maxsplit=1)
             visit = await self._visit(update, user, message.chat_id)
-            if visit.is_admin:
-                await self._run(visit, lambda visit: work(visit, "".join(rest).strip()))
-            else:
+            if visit.actor.role is None:
                 await self._run(visit, _say_what_can_be_done)
+            else:
+                words = "".join(rest).strip()
+                await self._run(
+                    visit, lambda visit: presses.as_operator(visit, permission, lambda: work(visit, words))
+                )
 
         return on_command
 
@@ -320,7 +342,7 @@ class _Handlers:
 async def _do(visit: Visit, action: Action) -> None:
     """What a button means; whatever the customer was asked to write is not waited for any more."""
     await visit.expect_nothing()
-    await presses.HANDLERS[type(action)](visit, action)
+    await presses.press(visit, action)
 
 
 async def _show_menu(visit: Visit) -> None:
@@ -348,11 +370,13 @@ _READERS: Final[dict[Expected, Callable[[Visit, str], Awaitable[None]]]] = {
     "topup_amount": filling.read_words,
     "promo_code": promo.read_words,
     "subscription_title": own_link.read_words,
+    "operator": operators.read_words,
 }
 
-#: Commands that no menu shows.
-_FOR_ADMINS: Final[dict[str, Callable[[Visit, str], Awaitable[None]]]] = {
-    "refund": giving_back.show_charges,
-    "status": running.show_status,
-    "banner": running.write_banner,
+#: Commands that no menu shows, and what an operator needs for them.
+_FOR_OPERATORS: Final[dict[str, tuple[Permission, Callable[[Visit, str], Awaitable[None]]]]] = {
+    "admin": (Permission.CUSTOMERS, operators.open_desk),
+    "refund": (Permission.REFUND, giving_back.show_charges),
+    "status": (Permission.STATUS, running.show_status),
+    "banner": (Permission.SWITCH, running.write_banner),
 }

@@ -12,11 +12,13 @@ from vpnd.bot import (
     buying,
     callbacks,
     connecting,
+    desk_callbacks,
     filling,
     giving_back,
     inviting,
     keeping,
     my_data,
+    operators,
     own_callbacks,
     own_link,
     promo,
@@ -31,6 +33,7 @@ from vpnd.bot.speech import Speech
 from vpnd.bot.visit import Visit
 from vpnd.database.scope import Transaction
 from vpnd.shop.customers import set_language
+from vpnd.shop.operators import NotAllowed, Permission
 
 
 async def show_home(visit: Visit, _action: Action) -> None:
@@ -113,14 +116,43 @@ HANDLERS: Final[dict[type[Action], Handler]] = {
     callbacks.QuietFrom: quiet.show_quiet_from,
     callbacks.QuietTo: quiet.show_quiet_to,
     callbacks.SetQuiet: quiet.choose_quiet_hours,
-    admin_callbacks.RefundAsk: giving_back.ask,
-    admin_callbacks.RefundNow: giving_back.give_back,
-    admin_callbacks.RefundAllAsk: giving_back.ask_for_all,
-    admin_callbacks.RefundAllNow: giving_back.give_all_back,
-    admin_callbacks.Status: running.press_status,
-    admin_callbacks.Switches: running.show_switches,
-    admin_callbacks.PauseAsk: running.ask_to_pause,
-    admin_callbacks.PauseNow: running.pause,
-    admin_callbacks.Resume: running.resume,
-    admin_callbacks.BannerOff: running.take_banner_away,
 }
+
+#: Buttons of those who run the shop, with what an operator needs to press them. What changes something asks for it once more,
+#: in its transaction.
+OPERATORS: Final[dict[type[Action], tuple[Permission, Handler]]] = {
+    admin_callbacks.RefundAsk: (Permission.REFUND, giving_back.ask),
+    admin_callbacks.RefundNow: (Permission.REFUND, giving_back.give_back),
+    admin_callbacks.RefundAllAsk: (Permission.REFUND, giving_back.ask_for_all),
+    admin_callbacks.RefundAllNow: (Permission.REFUND, giving_back.give_all_back),
+    admin_callbacks.Status: (Permission.STATUS, running.press_status),
+    admin_callbacks.Switches: (Permission.SWITCH, running.show_switches),
+    admin_callbacks.PauseAsk: (Permission.SWITCH, running.ask_to_pause),
+    admin_callbacks.PauseNow: (Permission.SWITCH, running.pause),
+    admin_callbacks.Resume: (Permission.SWITCH, running.resume),
+    admin_callbacks.BannerOff: (Permission.SWITCH, running.take_banner_away),
+    desk_callbacks.Desk: (Permission.CUSTOMERS, operators.show_desk),
+    desk_callbacks.Operators: (Permission.OPERATORS, operators.show_operators),
+    desk_callbacks.AddOperator: (Permission.OPERATORS, operators.ask_who),
+    desk_callbacks.OneOperator: (Permission.OPERATORS, operators.show_operator),
+    desk_callbacks.RoleAsk: (Permission.OPERATORS, operators.ask_about_role),
+    desk_callbacks.RoleNow: (Permission.OPERATORS, operators.give_role),
+    desk_callbacks.AuditLog: (Permission.AUDIT, operators.show_audit_log),
+}
+
+
+async def press(visit: Visit, action: Action) -> None:
+    """Do what a button means. Raises NotAllowed for one whose role does not allow it."""
+    handler = HANDLERS.get(type(action))
+    if handler is not None:
+        await handler(visit, action)
+        return
+    permission, work = OPERATORS[type(action)]
+    await as_operator(visit, permission, lambda: work(visit, action))
+
+
+async def as_operator(visit: Visit, permission: Permission, work: Callable[[], Awaitable[None]]) -> None:
+    """Do something for an operator. Raises NotAllowed."""
+    if not visit.may(permission):
+        raise NotAllowed(permission, visit.actor.role)
+    await work()

@@ -1,25 +1,24 @@
-"""For admins: `/status`, `/banner`, and the buttons that pause and resume. Whoever is none finds that there is no such thing."""
+"""For operators: `/status`, `/banner`, and the buttons that pause and resume."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from vpnd.bot.admin_callbacks import PauseAsk, PauseNow, Resume
-from vpnd.bot.answers import not_theirs, stale
+from vpnd.bot.answers import stale
 from vpnd.bot.callbacks import Action
 from vpnd.bot.screens import status, switches
 from vpnd.bot.visit import Visit
 from vpnd.database.errors import DatabaseError
+from vpnd.database.scope import Transaction
 from vpnd.runtime.journal import get_journal
+from vpnd.shop.audit_log import Change
+from vpnd.shop.operators import Permission
 from vpnd.shop.switches import UnknownSwitch, set_banner, set_switch
 
 log = get_journal("bot")
 
 _OFF: Final = "off"
-
-
-def _by(visit: Visit) -> str:
-    return f"admin:{visit.customer.telegram_id}"
 
 
 async def show_status(visit: Visit, _words: str = "") -> None:
@@ -38,26 +37,18 @@ async def write_banner(visit: Visit, words: str) -> None:
 
 async def press_status(visit: Visit, _action: Action) -> None:
     """The same by a button."""
-    if not visit.is_admin:
-        await not_theirs(visit)
-        return
     await show_status(visit)
 
 
 async def show_switches(visit: Visit, _action: Action) -> None:
     """What can be paused."""
-    if not visit.is_admin:
-        await not_theirs(visit)
-        return
     await _refresh(visit)
     await _show_switches(visit)
 
 
 async def ask_to_pause(visit: Visit, action: PauseAsk) -> None:
     """Ask whether it is to pause."""
-    if not visit.is_admin:
-        await not_theirs(visit)
-    elif action.name in visit.deps.switches.snapshot.switches:
+    if action.name in visit.deps.switches.snapshot.switches:
         await visit.show(switches.confirm(visit.speech, action.name))
     else:
         await stale(visit, "unreadable")
@@ -75,18 +66,19 @@ async def resume(visit: Visit, action: Resume) -> None:
 
 async def take_banner_away(visit: Visit, _action: Action) -> None:
     """Take the banner away by a button."""
-    if not visit.is_admin:
-        await not_theirs(visit)
-        return
     await _set_banner(visit, None)
 
 
 async def _switch(visit: Visit, name: str, *, paused: bool) -> None:
-    if not visit.is_admin:
-        await not_theirs(visit)
-        return
+    changed = False
+
+    async def deed(tx: Transaction) -> Change:
+        nonlocal changed
+        changed = await set_switch(tx, name, paused=paused, by=visit.actor.name)
+        return Change(subject=f"switch:{name}", before={"paused": paused ^ changed}, after={"paused": paused})
+
     try:
-        changed = await set_switch(visit.deps.db, name, paused=paused, by=_by(visit))
+        await visit.perform("bot.switch", Permission.SWITCH, deed)
     except UnknownSwitch:
         await stale(visit, "unreadable")
         return
@@ -97,7 +89,14 @@ async def _switch(visit: Visit, name: str, *, paused: bool) -> None:
 
 
 async def _set_banner(visit: Visit, text: str | None) -> None:
-    changed = await set_banner(visit.deps.db, text, by=_by(visit))
+    changed = False
+
+    async def deed(tx: Transaction) -> Change:
+        nonlocal changed
+        changed = await set_banner(tx, text, by=visit.actor.name)
+        return Change(subject="banner", after={"text": text})
+
+    await visit.perform("bot.banner", Permission.SWITCH, deed)
     await _refresh(visit)
     said = "none" if not changed else "gone" if text is None else "shown"
     await _show_switches(visit, visit.speech.say("banner-done", said=said))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
 
 import trio
 from attrs import frozen
@@ -18,8 +18,10 @@ from vpnd.bot.speech import Speech
 from vpnd.database.errors import DatabaseError
 from vpnd.database.scope import Transaction
 from vpnd.runtime.journal import get_journal
+from vpnd.shop.audit_log import Change, perform
 from vpnd.shop.customers import Customer, customer_from_row, ensure_customer, set_reachable
 from vpnd.shop.dialogs import Expected, expected_from_row, set_expectation, take_expectation
+from vpnd.shop.operators import Actor, Permission, Role, actor_of
 from vpnd.shop.switches import TRIAL
 from vpnd.shop.trial import why_no_trial
 from vpnd.telegram.sender import Lane
@@ -39,6 +41,7 @@ class Visit:
     Attributes:
         update_id: Telegram's; it keys every effect, so that a replayed update does nothing twice.
         pressed: the message whose button was pressed; None when the customer wrote.
+        actor: who this is among those who run the shop; most are nobody.
         expected: what the customer was asked to write.
     """
 
@@ -46,6 +49,7 @@ class Visit:
     update_id: int
     chat_id: int
     customer: Customer
+    actor: Actor
     speech: Speech
     pressed: object | None = None
     expected: Expected | None = None
@@ -55,10 +59,30 @@ class Visit:
         """The key of whatever this update opens."""
         return f"update:{self.update_id}"
 
-    @property
-    def is_admin(self) -> bool:
-        """Whether this is one of those who run the shop."""
-        return self.customer.telegram_id in self.deps.admins
+    def may(self, permission: Permission) -> bool:
+        """Whether whoever this is may do something, as his role was when he was looked up: for menus and what only looks."""
+        return self.actor.may(permission)
+
+    async def perform(
+        self,
+        site: str,
+        permission: Permission,
+        deed: Callable[[Transaction], Awaitable[Change]],
+        *,
+        asked: int | None = None,
+        reason: str | None = None,
+    ) -> Change:
+        """Do something as an operator, once an update, written in the audit log; then wake whoever waits for it.
+
+        `asked` is the update that asked the question, if there was one: two presses on one answer are one deed.
+        Raises NotAllowed and AlreadyDone, which are answered where handlers are run, and whatever the deed raises.
+        """
+        key = self.request_key if asked is None else f"asked:{asked}"
+
+        async def body(tx: Transaction) -> Change:
+            return await perform(tx, self.actor, permission, deed, request_key=key, reason=reason)
+
+        return await self.change(site, body)
 
     async def show(self, screen: Screen) -> None:
         """Answer with a screen: in place of the pressed message if there is one, else as a new message."""
@@ -85,9 +109,11 @@ class Visit:
                 own.balance,
                 trial_hours=hours,
                 preface=banner,
+                desk=self.actor.role is not None,
             )
         else:
-            screen = Screen(preface, home.menu_rows(self.speech, own.foremost, trial_hours=hours))
+            desk = self.actor.role is not None
+            screen = Screen(preface, home.menu_rows(self.speech, own.foremost, trial_hours=hours, desk=desk))
         await self.show(screen)
 
     async def _may_try(self, own: Portfolio) -> bool:
@@ -105,11 +131,13 @@ class Visit:
         self.deps.wake_all()
         return result
 
-    async def expect(self, what: Expected, *, about: int | None = None) -> None:
-        """Take the customer's next words for this; `about`: the subscription that they will be about."""
+    async def expect(
+        self, what: Expected, *, about: int | None = None, data: Mapping[str, Any] | None = None
+    ) -> None:
+        """Take the customer's next words for this; `about`: the row that they will be about, `data`: what is known already."""
 
         async def body(tx: Transaction) -> None:
-            await set_expectation(tx, self.customer.id, what, about=about)
+            await set_expectation(tx, self.customer.id, what, about=about, data=data)
 
         await self.deps.db.run("bot.expect", body)
 
@@ -126,17 +154,17 @@ class Visit:
 
 async def customer_of(
     deps: BotDependencies, user: User, *, referral_code: str | None = None
-) -> tuple[Customer, Expected | None]:
-    """The customer behind a Telegram user, made now if there was none, and what he was asked to write.
+) -> tuple[Customer, Expected | None, Actor]:
+    """The customer behind a Telegram user, made now if there was none, what he was asked to write, and who he is beside that.
 
     He is reachable from now on. The usual case is one coalesced read. A referral code counts only for somebody new.
     """
     row = await deps.customers.get(user.id)
     expected = None if row is None else expected_from_row(row)
     if row is not None and row["reachable"]:
-        return customer_from_row(row), expected
+        return customer_from_row(row), expected, _actor(deps, user.id, row["role"])
 
-    async def body(tx: Transaction) -> Customer:
+    async def body(tx: Transaction) -> tuple[Customer, Actor]:
         customer, _ = await ensure_customer(
             tx,
             user.id,
@@ -145,9 +173,15 @@ async def customer_of(
             first_name=user.first_name,
             referral_code_used=referral_code,
         )
-        return customer
+        return customer, await actor_of(tx, user.id, deps.admins)
 
-    return await deps.db.run("bot.customer", body), expected
+    customer, actor = await deps.db.run("bot.customer", body)
+    return customer, expected, actor
+
+
+def _actor(deps: BotDependencies, telegram_id: int, role: Role | None) -> Actor:
+    fixed = telegram_id in deps.admins
+    return Actor(f"admin:{telegram_id}", "owner" if fixed else role, telegram_id, fixed)
 
 
 async def note_reachable(deps: BotDependencies, telegram_id: int, reachable: bool) -> None:

@@ -6,30 +6,35 @@ hours later means something else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from vpnd.database import Row
 from vpnd.database.scope import Transaction
 from vpnd.shop.customers import COLUMNS
+from vpnd.shop.source import Source, as_json, fetchrow, from_json
 
 __all__ = [
     "CUSTOMER_WITH_EXPECTATION_ANY",
     "PATIENCE",
     "Expected",
+    "expected_about",
     "expected_from_row",
     "set_expectation",
     "take_expectation",
 ]
 
-Expected = Literal["topup_amount", "promo_code", "subscription_title"]
+Expected = Literal["topup_amount", "promo_code", "subscription_title", "operator"]
 
 #: How long words are waited for.
 PATIENCE: Final = timedelta(minutes=15)
 
-# For a coalescing loader keyed by telegram_id, so that it costs no read of its own; at most one row a key.
+# For a coalescing loader keyed by telegram_id, so that neither what is expected nor an operator's role costs a read of its own;
+# at most one row a key.
 CUSTOMER_WITH_EXPECTATION_ANY: Final = f"""
-select {COLUMNS}, case when expects_until > vpnd_now() then expects end as expected
+select {COLUMNS}, case when expects_until > vpnd_now() then expects end as expected,
+       (select o.role from operators o where o.telegram_id = customers.telegram_id) as role
 from customers where telegram_id = any($1::bigint[])
 """  # noqa: S608 (only a constant is pasted in)
 
@@ -47,18 +52,35 @@ async def set_expectation(
     patience: timedelta = PATIENCE,
     *,
     about: int | None = None,
+    data: Mapping[str, Any] | None = None,
 ) -> None:
     """Take the customer's next words for this, until his patience ends; what was expected before is forgotten.
 
-    `about` is the subscription that they will be about.
+    `about` is the row that they will be about, `data` what else is known already: plain JSON values.
     """
     await tx.execute(
-        "update customers set expects = $2, expects_until = vpnd_now() + $3::interval, expects_about = $4 where id = $1",
+        "update customers set expects = $2, expects_until = vpnd_now() + $3::interval, expects_about = $4,"
+        " expects_data = $5::text::jsonb where id = $1",
         customer_id,
         what,
         patience,
         about,
+        None if data is None else as_json(data),
     )
+
+
+async def expected_about(
+    source: Source, customer_id: int, what: Expected
+) -> tuple[int | None, Mapping[str, Any]] | None:
+    """What was kept with the question `what`: `about` and `data`; None if it is not expected, or not any more."""
+    row = await fetchrow(
+        source,
+        "dialogs.about",
+        "select expects_about, expects_data from customers where id = $1 and expects = $2 and expects_until > vpnd_now()",
+        customer_id,
+        what,
+    )
+    return None if row is None else (row["expects_about"], from_json(row["expects_data"]) or {})
 
 
 async def take_expectation(tx: Transaction, customer_id: int) -> Expected | None:
@@ -72,7 +94,8 @@ async def take_expectation(tx: Transaction, customer_id: int) -> Expected | None
             select id, case when expects_until > vpnd_now() then expects end as expected
             from customers where id = $1 for no key update
         )
-        update customers c set expects = null, expects_until = null, expects_about = null from before
+        update customers c set expects = null, expects_until = null, expects_about = null, expects_data = null
+        from before
         where c.id = before.id and c.expects is not null
         returning before.expected
         """,

@@ -113,7 +113,8 @@ where order_key = $1 and status = 'ready' and kind = $2 and lane <> 'receipt'
 _FORGET: Final = """
 update customers set
     username = null, first_name = '', language = $2, time_zone = null, quiet_from = null, quiet_to = null,
-    expects = null, expects_until = null, expects_about = null, promo_id = null, reachable = false, erased_at = vpnd_now()
+    expects = null, expects_until = null, expects_about = null, expects_data = null,
+    promo_id = null, reachable = false, erased_at = vpnd_now()
 where id = $1
 returning telegram_id
 """

@@ -93,6 +93,7 @@ class RefundableCharge:
     refunded: int
     purchase: str | None
     kind: str | None
+    customer_id: int | None
     telegram_id: int | None
     paid_at: datetime
 
@@ -153,7 +154,7 @@ async def refund_fact(source: Source, refund_id: int) -> RefundFact | None:
 
 _CHARGES: Final = """
 select s.id as settlement_id, s.provider, s.charge_id, s.outcome, s.amount, s.currency, s.refunded,
-       p.public_id as purchase, p.kind, c.telegram_id, coalesce(s.paid_at, s.created_at) as paid_at
+       p.public_id as purchase, p.kind, s.customer_id, c.telegram_id, coalesce(s.paid_at, s.created_at) as paid_at
 from settlements s
 left join purchases p on p.id = s.purchase_id
 left join customers c on c.id = s.customer_id

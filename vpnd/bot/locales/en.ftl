@@ -1123,3 +1123,91 @@ profile-expired = Ended: renew it in the bot
 page-open = Open in { $app }
 page-open-button = Open { $app }
 page-open-hint = Nothing happens? Install { $app } first, then tap the button again. Or copy your link in the chat with the bot.
+
+## The desk of those who run the shop
+
+desk =
+    🛠 <b>The desk</b>
+
+    Your role: <b>{ $role ->
+        [owner] owner
+        [manager] manager
+        [support] support
+        [reader] read-only
+       *[none] none
+    }</b>
+desk-refused =
+    🚫 <b>Your role does not allow this</b>
+
+    As { $role ->
+        [owner] an owner
+        [manager] a manager
+        [support] support
+       *[reader] a reader
+    } you may not do <code>{ $action }</code>. Ask an owner.
+desk-done-already = ✅ This was done already: a second press changes nothing.
+button-desk = 🛠 Desk
+button-operators = 👥 Operators
+button-audit-log = 📜 Audit log
+operators =
+    👥 <b>Operators</b>
+
+    Owners from the configuration can only be changed there.
+operator-fixed = • <code>{ $id }</code> · owner, from the configuration
+operator-line = • { $name } <code>{ $id }</code> · { $role ->
+        [owner] owner
+        [manager] manager
+        [support] support
+       *[reader] read-only
+    }
+button-operator = ✏️ { $name }
+button-operator-add = ➕ Add an operator
+operator-ask = Who is it? Write a Telegram id, or the @name of somebody who has written to this bot.
+operator-unknown = Nobody of that name has written to this bot. Check the spelling, or write the Telegram id.
+operator =
+    👤 <b>{ $name }</b> { $id }
+
+    Role: <b>{ $role ->
+        [owner] owner
+        [manager] manager
+        [support] support
+        [reader] read-only
+       *[none] none
+    }</b>. Which shall it be?
+button-role = { $role ->
+        [owner] 👑 Owner
+        [manager] 💼 Manager
+        [support] 🎧 Support
+        [reader] 👀 Read-only
+       *[none] ✖️ Take the role away
+    }
+operator-confirm =
+    <b>{ $name }</b> <code>{ $id }</code>, now { $before ->
+        [owner] an owner
+        [manager] a manager
+        [support] support
+        [reader] read-only
+       *[none] without a role
+    }.
+
+    { $role ->
+        [owner] As an <b>owner</b> this person may do everything, also make other operators.
+        [manager] As a <b>manager</b> this person may change plans and prices, give money and days, send broadcasts, export data and pause the shop.
+        [support] As <b>support</b> this person sees customers, writes to them, gives days and makes links anew.
+        [reader] With <b>read-only</b> this person sees customers, money and figures, and changes nothing.
+       *[none] Without a role this person is a customer like all others.
+    }
+button-role-yes = ✅ Yes
+operator-done = ✅ <code>{ $id }</code>: { $role ->
+        [owner] an owner now
+        [manager] a manager now
+        [support] support now
+        [reader] read-only now
+       *[none] no operator any more
+    }.
+audit-log = 📜 <b>What operators did</b>
+audit-log-empty = 📜 <b>What operators did</b>
+
+    Nothing yet.
+audit-line = <b>{ $at }</b> { $actor } ({ $role })
+    { $action } · { $subject }{ $change }{ $why }

@@ -19,6 +19,7 @@ from vpnd.bot.callbacks import (
     Subscriptions,
     Trial,
 )
+from vpnd.bot.desk_callbacks import Desk
 from vpnd.bot.markup import code
 from vpnd.bot.own_callbacks import InviteQr
 from vpnd.bot.screens.keeping import go_on
@@ -30,10 +31,12 @@ from vpnd.shop.referrals import ReferralStanding
 from vpnd.shop.subscriptions import Subscription
 
 
-def menu_rows(speech: Speech, subscription: Subscription | None, *, trial_hours: int = 0) -> tuple[Row, ...]:
+def menu_rows(
+    speech: Speech, subscription: Subscription | None, *, trial_hours: int = 0, desk: bool = False
+) -> tuple[Row, ...]:
     """The buttons of the first screen; `subscription` is the one that lasts longest, if there is any.
 
-    `trial_hours` is how long a trial is offered to this customer; 0: none.
+    `trial_hours` is how long a trial is offered to this customer; 0: none. `desk`: he is one of those who run the shop.
     """
     rows: list[Row] = []
     if trial_hours:
@@ -56,6 +59,8 @@ def menu_rows(speech: Speech, subscription: Subscription | None, *, trial_hours:
             Button(speech.label("button-language"), Languages()),
         )
     )
+    if desk:
+        rows.append((Button(speech.label("button-desk"), Desk()),))
     return tuple(rows)
 
 
@@ -68,6 +73,7 @@ def home(
     *,
     trial_hours: int = 0,
     preface: str | None = None,
+    desk: bool = False,
 ) -> Screen:
     """The first screen: how the longest-lasting subscription stands, and what lies on the balance.
 
@@ -84,7 +90,9 @@ def home(
         left = speech.left(subscription.expires_at, now)
         text = speech.say("home-active", name=name, until=subscription.expires_at, left=left)
     purse = None if subscription is None and not balance.amount else speech.say("home-balance", total=balance)
-    return Screen(paragraphs(preface, text, purse), menu_rows(speech, subscription, trial_hours=trial_hours))
+    return Screen(
+        paragraphs(preface, text, purse), menu_rows(speech, subscription, trial_hours=trial_hours, desk=desk)
+    )
 
 
 def invite_link(bot_username: str, referral_code: str) -> str:
