@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import trio
+from database_kit import database_settings
 
 from vpnd.database import inbox
 from vpnd.database.connect import encode_json
-from vpnd.database.database import Database
+from vpnd.database.database import Database, open_database
 from vpnd.database.leases import Instance, Lease, instance_id
+from vpnd.runtime.limits import Limits
 
 
 async def test_an_update_is_stored_once(db: Database) -> None:
@@ -47,6 +49,34 @@ async def test_what_is_not_done_is_found_again_in_order(db: Database) -> None:
     assert statistics.oldest_age > 0
     await inbox.note_attempts(db, [3, 6])
     assert [update.attempts for update in await inbox.unfinished(db)] == [1, 0, 0]
+
+
+async def test_money_is_on_the_disk_and_a_press_waits_for_none(database_url: str, db: Database) -> None:
+    """A batch that carries money commits as the server is set up to; presses and the ends of updates do not wait for its disk."""
+    async with db.transaction("test.watch") as tx:
+        await tx.script(
+            """
+            create table commits (update_id bigint, waits text);
+            create function note_commit() returns trigger language plpgsql as $$
+            begin
+                insert into commits values (new.update_id, current_setting('synchronous_commit'));
+                return new;
+            end $$;
+            create trigger note_commit before insert or update on inbox for each row execute function note_commit();
+            do $$ begin execute format('alter database %I set synchronous_commit = local', current_database()); end $$;
+            """
+        )
+    press, payment = inbox.NewUpdate(1, 7, "callback_query", {}), inbox.NewUpdate(2, 7, "message", {}, True)
+
+    async with open_database(database_settings(database_url), Limits(2, 2), instance_name="test") as set_up:
+        await inbox.store(set_up, [press])
+        await inbox.store(set_up, [inbox.NewUpdate(3, 7, "message", {}), payment])
+        await inbox.finish(set_up, [(2, "done")])
+        kept = await set_up.fetchval("test.kept", "select current_setting('synchronous_commit')")
+
+    rows = await db.fetch("test.commits", "select update_id, waits from commits limit 10")
+    assert [tuple(row.values()) for row in rows] == [(1, "off"), (2, "local"), (3, "local"), (2, "off")]
+    assert kept == "local"
 
 
 ONE, TWO = Instance("one", "id-1"), Instance("two", "id-2")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
-from vpnd.runtime.heap import settle_heap
+from vpnd.runtime.heap import settle_heap, trim_heap
 
 
 @pytest.fixture
@@ -30,3 +32,18 @@ def test_what_exists_is_out_of_sight_and_garbage_is_not_kept(thawed: None) -> No
     assert gc.get_freeze_count() > 0
     assert not any(found is lives for found in gc.get_objects())
     assert gc.collect() < 100
+
+
+def test_free_memory_goes_back() -> None:
+    """What a burst has used and freed, in pieces between pieces in use, is resident no more; and asking twice does no harm."""
+    megabyte = 1 << 20
+    process = psutil.Process()
+    pieces = [bytes(100_000) for _ in range(600)]
+    kept = pieces[::6]
+    del pieces
+    full = process.memory_info().rss
+    trim_heap()
+    trim_heap()
+    assert len(kept) == 100
+    assert process.memory_info().rss <= full
+    assert full - process.memory_info().rss > 10 * megabyte or not hasattr(ctypes.CDLL(None), "malloc_trim")

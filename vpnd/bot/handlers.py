@@ -8,6 +8,7 @@ Telegram. Groups and channels get no answer.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 from attrs import frozen
@@ -53,6 +54,7 @@ from vpnd.bot.speech import Speech
 from vpnd.bot.visit import Visit, customer_of, note_reachable, note_seen
 from vpnd.database.errors import DatabaseError
 from vpnd.payments import stars
+from vpnd.runtime.groups import beside
 from vpnd.runtime.journal import get_journal
 from vpnd.shop.audit_log import AlreadyDone
 from vpnd.shop.dialogs import Expected
@@ -269,8 +271,11 @@ class _Handlers:
             await self._answer(query, None)  # its clock is stopped, and not a word is said
             return
         alert = None if action is not None else self._speech(query.from_user).label("alert-stale")
-        await self._answer(query, alert)
-        visit = await self._visit(update, query.from_user, chat.id, pressed=query.message)
+        # It is on its way before anything else is done; who has pressed is looked up while Telegram takes it.
+        visit = await beside(
+            partial(self._answer, query, alert),
+            partial(self._visit, update, query.from_user, chat.id, pressed=query.message),
+        )
         if action is None:
             await self._run(visit, lambda visit: stale(visit, "unreadable"))
         else:
@@ -279,8 +284,8 @@ class _Handlers:
     async def _answer(self, query: CallbackQuery, alert: str | None) -> None:
         """Stop the button's clock. A press too old to be answered is still done."""
         try:
-            await self.deps.sender.call(
-                Lane.REPLY, "answer_callback_query", callback_query_id=query.id, text=alert
+            await self.deps.sender.post(
+                Lane.REPLY, "answerCallbackQuery", {"callback_query_id": query.id, "text": alert}
             )
         except Rejected:
             stale_presses_total.labels("too_late").inc()

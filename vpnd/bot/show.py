@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from telegram import InputFile, LinkPreviewOptions, Message
+from telegram import InputFile, Message
 from telegram.constants import ParseMode
 
 from vpnd.bot.markup import fits, fitting
@@ -20,7 +20,7 @@ from vpnd.telegram.sender import Lane, Sender
 
 log = get_journal("bot")
 
-_NO_PREVIEW: Final = LinkPreviewOptions(is_disabled=True)
+_NO_PREVIEW: Final = {"is_disabled": True}
 
 
 async def send(sender: Sender, lane: Lane, chat_id: int, screen: Screen, qr: QrDrawer | None) -> None:
@@ -28,16 +28,15 @@ async def send(sender: Sender, lane: Lane, chat_id: int, screen: Screen, qr: QrD
 
     Raises `vpnd.telegram.errors.TelegramError`.
     """
-    common: dict[str, Any] = {
-        "chat_id": chat_id,
-        "parse_mode": ParseMode.HTML,
-        "reply_markup": screen.keyboard(),
-    }
+    keyboard = screen.keyboard()
+    common: dict[str, Any] = {"chat_id": chat_id, "parse_mode": ParseMode.HTML, "reply_markup": keyboard}
     if screen.qr is not None and qr is not None and fits(screen.text, MAX_CAPTION):
         png = await qr.draw(screen.qr)
         if png is not None and await _send_picture(sender, lane, png, screen.text, common):
             return
-    await sender.call(lane, "send_message", text=_text(screen), link_preview_options=_NO_PREVIEW, **common)
+    await sender.post(
+        lane, "sendMessage", {"text": _text(screen), "link_preview_options": _NO_PREVIEW, **common}
+    )
 
 
 def _text(screen: Screen) -> str:
@@ -54,9 +53,8 @@ def _text(screen: Screen) -> str:
 async def _send_picture(sender: Sender, lane: Lane, png: bytes, caption: str, common: dict[str, Any]) -> bool:
     """Send a picture with its text; False where Telegram refuses it, for the words are what matters."""
     try:
-        await sender.call(
-            lane, "send_photo", photo=InputFile(png, filename="link.png"), caption=caption, **common
-        )
+        picture = InputFile(png, filename="link.png")
+        await sender.post(lane, "sendPhoto", {"photo": picture, "caption": caption, **common})
     except Rejected as error:
         log.warning("bot.picture_refused", message=f"a picture was refused, its text goes alone: {error}")
         return False
@@ -86,15 +84,17 @@ async def replace(sender: Sender, message: object, chat_id: int, screen: Screen,
 async def _edit(sender: Sender, chat_id: int, message_id: int, screen: Screen) -> bool:
     """Change a message; False where that is impossible. A second tap, which changes nothing, counts as done."""
     try:
-        await sender.call(
+        await sender.post(
             Lane.REPLY,
-            "edit_message_text",
-            text=_text(screen),
-            chat_id=chat_id,
-            message_id=message_id,
-            parse_mode=ParseMode.HTML,
-            reply_markup=screen.keyboard(),
-            link_preview_options=_NO_PREVIEW,
+            "editMessageText",
+            {
+                "text": _text(screen),
+                "chat_id": chat_id,
+                "message_id": message_id,
+                "parse_mode": ParseMode.HTML,
+                "reply_markup": screen.keyboard(),
+                "link_preview_options": _NO_PREVIEW,
+            },
         )
     except NotModified:
         return True

@@ -60,6 +60,8 @@ class Texts:
     _told: set[tuple[str, str]] = attrs.field(
         factory=set
     )  # a gap is counted each time and written to the journal once
+    _misses: int = attrs.field(default=0, init=False)
+    _constants: dict[tuple[str, str, bool], str] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
     def load(
@@ -124,6 +126,18 @@ class Texts:
         return self._format(language, key, values, html=False)
 
     def _format(self, language: str, key: str, values: Mapping[str, Any], *, html: bool) -> str:
+        if values:
+            return self._format_anew(language, key, values, html=html)
+        # Half of what a screen says takes no values, so it is what it was. Every key is a word of ours: the store is bounded.
+        constant = self._constants.get((language, key, html))
+        if constant is None:
+            missed = self._misses
+            constant = self._format_anew(language, key, values, html=html)
+            if self._misses == missed:  # a gap is looked for, and counted, each time
+                self._constants[language, key, html] = constant
+        return constant
+
+    def _format_anew(self, language: str, key: str, values: Mapping[str, Any], *, html: bool) -> str:
         for candidate in dict.fromkeys([language, FALLBACK]):
             bundle = self._bundles.get(candidate)
             if bundle is None:
@@ -183,6 +197,7 @@ class Texts:
         return self._format(language, key, {"amount": number, "currency": money.currency}, html=False)
 
     def _missed(self, reason: str, language: str, key: str) -> None:
+        self._misses += 1
         text_fallbacks_total.labels(reason).inc()
         if (language, key) in self._told or len(self._told) >= _TOLD_LIMIT:
             return

@@ -21,6 +21,7 @@ import trio
 from vpnd.monitors import gauges
 from vpnd.monitors.alarms import Alarm, Alarms
 from vpnd.runtime import metrics, observations
+from vpnd.runtime.heap import trim_heap
 from vpnd.runtime.journal import get_journal
 
 __all__ = ["ALARMS", "ProcessMonitor", "ProcessPicture"]
@@ -35,6 +36,8 @@ SAY_AGAIN: Final = 60.0
 #: Memory is noted this often, in seconds, and compared with what was noted so many times ago: an hour.
 MEMORY_EVERY: Final = 60.0
 MEMORY_NOTES: Final = 60
+#: Seconds after which free memory is given back to the system.
+TRIM_EVERY: Final = 30.0
 #: What a start takes is no growth; seconds.
 WARM_UP: Final = 600.0
 #: Tasks looked at, and names kept apart in the metric: the rest is counted as "other".
@@ -77,6 +80,7 @@ class ProcessMonitor:
         self._memory: deque[int] = deque(maxlen=MEMORY_NOTES)
         self._memory_noted = float("-inf")
         self._said_at = float("-inf")
+        self._trimmed_at = self._began
         self._names: set[str] = set()
         #: None before the first look.
         self.picture: ProcessPicture | None = None
@@ -112,8 +116,11 @@ class ProcessMonitor:
         return picture
 
     def _ask_kernel(self) -> dict[str, Any]:
-        """Ask what the kernel knows of us; blocks for some tenths of a millisecond."""
+        """Ask what the kernel knows of us, and give back what is free; blocks for up to a few milliseconds."""
         now, times = time.monotonic(), self._process.cpu_times()
+        if now - self._trimmed_at >= TRIM_EVERY:
+            self._trimmed_at = now
+            trim_heap()
         used = times.user + times.system
         former, self._used = self._used, (now, used)
         memory = self._process.memory_info().rss

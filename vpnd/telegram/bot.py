@@ -6,10 +6,12 @@ Both are replaced here; the two private flags they set are guarded by a test, si
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import telegram.error as ptb
 from telegram import TelegramObject
+from telegram._utils.defaultvalue import DEFAULT_NONE
 from telegram.ext import BaseRateLimiter, ExtBot
 from telegram.request import BaseRequest
 
@@ -87,19 +89,20 @@ class TrioBot(ExtBot[Any]):
         self._bot_initialized = False
 
     async def call(
-        self, method: str, parameters: dict[str, Any] | None = None, *, timeout: float = 10.0
+        self, method: str, parameters: Mapping[str, Any] | None = None, *, timeout: float | None = 10.0
     ) -> Any:
         """Call a Bot API method by its own name and return the plain JSON result, no objects built.
 
         Args:
             method: for instance "getUpdates".
             parameters: by their Bot API names.
-            timeout: seconds from the end of the request to the end of the answer.
+            timeout: seconds from the end of the request to the end of the answer; None: the transport's own.
 
         Raises:
             TelegramError: see `vpnd.telegram.errors`.
         """
-        return await self._post(method, dict(parameters or {}), read_timeout=timeout)
+        bound = DEFAULT_NONE if timeout is None else timeout
+        return await self._post(method, dict(parameters or {}), read_timeout=bound)
 
     async def _do_post(self, endpoint: str, data: dict[str, Any], **timeouts: Any) -> Any:
         try:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
-from telegram import CopyTextButton, InlineKeyboardButton, InlineKeyboardMarkup
 
 from vpnd.bot.callbacks import Action, encode
 
@@ -24,13 +23,13 @@ class Button:
     url: str | None = None
     copy: str | None = None
 
-    def as_telegram(self) -> InlineKeyboardButton:
-        """The button as PTB sends it."""
+    def as_json(self) -> dict[str, Any]:
+        """The button as the Bot API takes it."""
         if self.action is not None:
-            return InlineKeyboardButton(self.label, callback_data=encode(self.action))
+            return {"text": self.label, "callback_data": encode(self.action)}
         if self.url is not None:
-            return InlineKeyboardButton(self.label, url=self.url)
-        return InlineKeyboardButton(self.label, copy_text=CopyTextButton(self.copy or self.label))
+            return {"text": self.label, "url": self.url}
+        return {"text": self.label, "copy_text": {"text": self.copy or self.label}}
 
 
 Row = tuple[Button, ...]
@@ -44,10 +43,10 @@ class Screen:
     rows: tuple[Row, ...] = ()
     qr: str | None = None
 
-    def keyboard(self) -> InlineKeyboardMarkup | None:
-        """The buttons as PTB sends them; None when there are none."""
-        rows = [[button.as_telegram() for button in row] for row in self.rows if row]
-        return InlineKeyboardMarkup(rows) if rows else None
+    def keyboard(self) -> dict[str, Any] | None:
+        """The buttons as the Bot API takes them, plain JSON: a screen is made for every press. None when there are none."""
+        rows = [[button.as_json() for button in row] for row in self.rows if row]
+        return {"inline_keyboard": rows} if rows else None
 
     def actions(self) -> Iterable[Action]:
         """Every action a button of this screen can start."""
