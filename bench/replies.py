@@ -112,9 +112,7 @@ def the_plan(customers: int, chats: int) -> dict[str, Any]:
             "start": [portfolio],
             "subscriptions": [portfolio, [known, [nodes.MAX_NODES]]],
             "balance": [[reading._PURSE, ["$id", "RUB"]]],
-            "history": [
-                [ledger._STATEMENT, [kind, "$text", "RUB", PAGE + 1, None]] for kind in ("customer", "bonus")
-            ],
+            "history": [[ledger._STATEMENT, [["customer", "bonus"], "$text", "RUB", PAGE + 1, None]]],
             "plans": [on_sale],
             "periods": [on_sale],
         },

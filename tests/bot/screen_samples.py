@@ -179,7 +179,7 @@ CHARGE = RefundableCharge(
     paid_at=NOW,
 )  # fmt: skip
 LINES = [
-    Entry(StatementLine(HUGE - number, kind, amount, "RUB", reference, None, NOW), bonus)
+    Entry(StatementLine(HUGE - number, kind, amount, "RUB", reference, None, NOW, "customer"), bonus)
     for number, (kind, amount, reference, bonus) in enumerate(
         (("payment", 19900, "payment:x", False), ("exchange", -19900, "refund_exchange:r", False),
          ("sale_bonus", -5, "sale_bonus:1", True), ("something new", 1, "x", False))

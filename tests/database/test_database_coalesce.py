@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from vpnd.database.coalesce import Batcher, Loader
+from vpnd.database.coalesce import Batcher, Loader, Shared
 from vpnd.database.database import Database
 from vpnd.database.errors import DatabaseUnavailable
 from vpnd.runtime.held import HeldConnectionError
@@ -174,3 +174,79 @@ async def test_concurrent_reads_become_one_query(db: Database) -> None:
     async with db.transaction("test.held"):
         with pytest.raises(HeldConnectionError):
             await loader.get(1)
+
+
+async def test_what_is_the_same_for_all_is_read_once_for_those_who_wait() -> None:
+    """Whoever comes while it is read gets the next read, which began after he asked; they share it."""
+    gates = [trio.Event(), trio.Event()]
+    reads: list[int] = []
+
+    async def read() -> int:
+        number = len(reads)
+        reads.append(number)
+        await gates[number].wait()
+        return number
+
+    shared = Shared(read)
+    got: list[int] = []
+
+    async def get() -> None:
+        got.append(await shared.get())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(get)
+            await wait_all_tasks_blocked()
+        assert reads == [0]
+        gates[0].set()
+        await wait_all_tasks_blocked()
+        assert reads == [0, 1]
+        gates[1].set()
+    assert got == [0, 1, 1, 1]
+
+
+async def test_what_was_read_a_moment_ago_is_good_enough(autojump_clock: trio.testing.MockClock) -> None:
+    """It is handed out again for so many seconds from when its read began, and not a moment longer; by default not at all."""
+    reads: list[float] = []
+
+    async def read() -> float:
+        reads.append(trio.current_time())
+        await trio.sleep(0.4)
+        return reads[-1]
+
+    shared, always = Shared(read, fresh=1.0), Shared(read)
+    assert await shared.get() == 0
+    await trio.sleep(0.5)  # at 0.9
+    assert await shared.get() == 0
+    await trio.sleep(0.1)  # at 1.0
+    assert await shared.get() == pytest.approx(1.0)
+    assert len(reads) == 2
+    assert await always.get() != await always.get()
+
+
+async def test_a_shared_read_that_fails_is_no_value() -> None:
+    """Everybody who waits for it hears of it, and the next one asks again."""
+    answers: list[Exception | int] = [DatabaseUnavailable("down", site="test"), 7]
+
+    async def read() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    shared = Shared(read, fresh=10.0)
+    with pytest.raises(DatabaseUnavailable):
+        await shared.get()
+    assert await shared.get() == 7
+    assert await shared.get() == 7
+
+
+async def test_no_shared_read_while_a_scope_is_open(db: Database) -> None:
+    """It might wait for another connection while one is held."""
+
+    async def read() -> int:
+        return 1
+
+    async with db.transaction("test.scope"):
+        with pytest.raises(HeldConnectionError):
+            await Shared(read).get()

@@ -39,6 +39,27 @@ async def test_transfers_move_balances_as_one_set(shop: ShopWorld) -> None:
     assert await books.balance_drift(shop.db) == []
 
 
+async def test_a_statement_of_two_accounts_is_one_list(shop: ShopWorld) -> None:
+    """The newest first, whichever of them it moved, each line by the account that it is of; pages go on where one ended."""
+    one = await shop.customer()
+    own, bonus = ledger.customer(one.id, "RUB"), ledger.bonus(one.id, "RUB")
+    gift = Entry(ledger.promo("RUB"), bonus, 70, "promo", "g")
+    moved = Entry(bonus, own, 20, "moved", "m")
+    ids = [
+        (await shop.do(lambda tx, e=entry: ledger.post(tx, [e])))[0]
+        for entry in (pay(one.id, 500, "p"), gift, moved)
+    ]
+
+    first = await ledger.statement(shop.db, own, bonus, limit=3)
+    rest = await ledger.statement(shop.db, own, bonus, limit=3, before=first[-1].id)
+
+    assert [(line.id, line.amount, line.account) for line in (*first, *rest)] == [
+        (ids[2], -20, "bonus"), (ids[2], 20, "customer"), (ids[1], 70, "bonus"), (ids[0], 500, "customer"),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="one owner"):
+        await ledger.statement(shop.db, own, ledger.bonus(one.id + 1, "RUB"))
+
+
 async def test_nothing_below_zero_and_nothing_by_halves(shop: ShopWorld) -> None:
     """A set that would overdraw a balance writes nothing at all."""
     one = await shop.customer()

@@ -112,9 +112,15 @@ class FakeTelegram:
                 elif isinstance(event, h11.Data):
                     body += bytes(event.data)
                 elif isinstance(event, h11.EndOfMessage):
-                    parameters = dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
+                    parameters = {}
                     if "multipart" in headers.get("content-type", ""):
                         parameters = {"_multipart": body.decode("latin-1")}
+                    elif "urlencoded" in headers.get("content-type", ""):  # by way of a proxy
+                        parameters = dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
+                    elif body:
+                        # Every value as the text that it would be in a form.
+                        given = json.loads(body).items()
+                        parameters = {k: v if isinstance(v, str) else json.dumps(v) for k, v in given}
                     answer = await self.answer(target.rpartition("/")[2], parameters)
                     if answer is None:
                         return

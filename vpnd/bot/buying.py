@@ -11,13 +11,13 @@ from vpnd.bot.visit import Visit
 from vpnd.bot.ways import Target, Way, can_repeat, way_named, ways_to_pay
 from vpnd.database.scope import Transaction
 from vpnd.shop.opening import OfferUnavailable, ShopPaused
-from vpnd.shop.plans import Offer, offers_on_sale
+from vpnd.shop.plans import Offer
 from vpnd.shop.promos import PromoUnavailable, forget_code
 
 
 async def show_plans(visit: Visit, _action: Action) -> None:
     """The plans on sale."""
-    offers = await offers_on_sale(visit.deps.db)
+    offers = await visit.deps.catalogue.get()
     banner = trouble.banner(visit.speech, visit.deps.banner)
     await visit.show(
         plans.plans(visit.speech, offers, visit.deps.currency, preface=banner, terms_url=visit.deps.terms_url)
@@ -26,7 +26,7 @@ async def show_plans(visit: Visit, _action: Action) -> None:
 
 async def show_named_plan(visit: Visit, plan: str) -> None:
     """The periods of a plan that somebody was sent a link to; all plans, if it is not on sale."""
-    offers = await offers_on_sale(visit.deps.db)
+    offers = await visit.deps.catalogue.get()
     if any(offer.plan_id == plan for offer in offers):
         await visit.show(plans.periods(visit.speech, plan, offers, visit.deps.currency))
     else:
@@ -57,7 +57,7 @@ async def show_more_periods(visit: Visit, action: callbacks.MorePeriods) -> None
 
 
 async def _show_periods(visit: Visit, plan: str, target: Target) -> None:
-    offers = await offers_on_sale(visit.deps.db)
+    offers = await visit.deps.catalogue.get()
     if any(offer.plan_id == plan for offer in offers):
         await visit.show(plans.periods(visit.speech, plan, offers, visit.deps.currency, target))
     else:
@@ -78,7 +78,7 @@ async def show_more_methods(visit: Visit, action: callbacks.MoreMethods) -> None
 
 
 async def _offer(visit: Visit, offer_id: int) -> Offer | None:
-    offers = await offers_on_sale(visit.deps.db)
+    offers = await visit.deps.catalogue.get()
     return next((offer for offer in offers if offer.offer_id == offer_id), None)
 
 

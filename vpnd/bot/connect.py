@@ -9,9 +9,9 @@ from attrs import field, frozen
 
 from vpnd.bot.apps import importer_name
 from vpnd.bot.texts import Texts
-from vpnd.database.database import Database
+from vpnd.database.coalesce import Shared
 from vpnd.nodes.links import links_of
-from vpnd.shop.nodes import known_nodes
+from vpnd.shop.nodes import KnownNode
 from vpnd.shop.subscriptions import Subscription
 
 
@@ -38,10 +38,12 @@ def page_url(public_url: str | None, subscription: Subscription) -> str | None:
     return f"{public_url.rstrip('/')}/sub/{subscription.link_token}" if public_url else None
 
 
-async def connect_info(db: Database, subscription: Subscription, public_url: str | None) -> ConnectInfo:
-    """The page and the links of one subscription; one read."""
-    nodes = await known_nodes(db)
-    links = tuple(links_of(((node.name, node.inbounds) for node in nodes), str(subscription.credential)))
+async def connect_info(
+    nodes: Shared[list[KnownNode]], subscription: Subscription, public_url: str | None
+) -> ConnectInfo:
+    """The page and the links of one subscription, by the nodes that are known."""
+    known = await nodes.get()
+    links = tuple(links_of(((node.name, node.inbounds) for node in known), str(subscription.credential)))
     # A page that leads nowhere yet is no help: it is offered once a node can be reached through it.
     return ConnectInfo(page_url(public_url, subscription) if links else None, links)
 

@@ -67,7 +67,7 @@ async def _show_steps(visit: Visit, word: str, subscription_id: int) -> None:
     elif held is None or not _is_on(own, held):
         await visit.show(connecting.steps(visit.speech, app, None, ConnectInfo()))
     else:
-        connect = await connect_info(visit.deps.db, held.subscription, visit.deps.public_url)
+        connect = await connect_info(visit.deps.nodes, held.subscription, visit.deps.public_url)
         await visit.show(connecting.steps(visit.speech, app, held, connect))
 
 

@@ -11,11 +11,13 @@ from attrs import Factory, field, frozen
 from vpnd.bot.qr import QrDrawer
 from vpnd.bot.texts import CurrentTexts, Texts, as_current
 from vpnd.config import QuietHours
-from vpnd.database.coalesce import Loader
+from vpnd.database.coalesce import Loader, Shared
 from vpnd.database.database import Database
 from vpnd.payments.base import Provider
 from vpnd.payments.terms import TopUps
 from vpnd.shop.dialogs import CUSTOMER_WITH_EXPECTATION_ANY
+from vpnd.shop.nodes import KnownNode, known_nodes
+from vpnd.shop.plans import Offer, offers_on_sale
 from vpnd.shop.pricing import Method, Terms
 from vpnd.shop.settlement import SettlementResult
 from vpnd.shop.switches import Switchboard
@@ -26,6 +28,16 @@ from vpnd.telegram.sender import Sender
 def customer_loader(db: Database) -> Loader:
     """The coalescing reader of customers by Telegram id, with what is expected of them."""
     return Loader(db, "bot.customers", CUSTOMER_WITH_EXPECTATION_ANY, "telegram_id")
+
+
+def shared_catalogue(db: Database, *, fresh: float = 0.0) -> Shared[list[Offer]]:
+    """What is on sale, read for all who look at it within `fresh` seconds."""
+    return Shared(lambda: offers_on_sale(db), fresh=fresh)
+
+
+def shared_nodes(db: Database, *, fresh: float = 0.0) -> Shared[list[KnownNode]]:
+    """The nodes that links are made for, likewise."""
+    return Shared(lambda: known_nodes(db), fresh=fresh)
 
 
 async def no_picture() -> Mapping[str, Any]:
@@ -40,6 +52,8 @@ class BotDependencies:
     Attributes:
         wording: the texts in force, which a reload exchanges; `texts` are those of this moment.
         customers: see `customer_loader`.
+        catalogue: what is on sale, for screens; what is bought is looked up where it is bought.
+        nodes: the nodes that told how to connect to them, for screens.
         providers: those that are asked over HTTP, by name.
         terms: the methods that are set up, in the order in which they are offered; the balance always is.
         topups: how balances may be filled.
@@ -74,6 +88,12 @@ class BotDependencies:
     trial: TrialTerms = field(default=Factory(lambda: TrialTerms(0)))
     time_zone: str = "UTC"
     quiet_hours: QuietHours = (time(22), time(9))
+    catalogue: Shared[list[Offer]] = field(
+        default=Factory(lambda self: shared_catalogue(self.db), takes_self=True)
+    )
+    nodes: Shared[list[KnownNode]] = field(
+        default=Factory(lambda self: shared_nodes(self.db), takes_self=True)
+    )
     switches: Switchboard = field(default=Factory(lambda self: Switchboard(self.db, {}), takes_self=True))
     picture: Callable[[], Awaitable[Mapping[str, Any]]] = no_picture
     on_settled: Sequence[Callable[[SettlementResult], None]] = ()

@@ -42,11 +42,9 @@ async def show_history(visit: Visit, action: callbacks.History) -> None:
     """A page of what came and went, his own money and the bonus in one list, by the order of the books."""
     db, currency, who = visit.deps.db, visit.deps.currency, visit.customer.id
     before = action.before or None
-    entries: list[Entry] = []
-    for account, bonus in ((ledger.customer(who, currency), False), (ledger.bonus(who, currency), True)):
-        lines = await ledger.statement(db, account, PAGE + 1, before=before)
-        entries += [Entry(line, bonus) for line in lines]
-    entries.sort(key=lambda entry: entry.line.id, reverse=True)
+    own, bonus = ledger.customer(who, currency), ledger.bonus(who, currency)
+    lines = await ledger.statement(db, own, bonus, limit=PAGE + 1, before=before)
+    entries = [Entry(line, line.account == bonus.kind) for line in lines]
     more = len(entries) > PAGE
     await visit.show(balance.history(visit.speech, entries[:PAGE], before=action.before, more=more))
 

@@ -15,7 +15,6 @@ from vpnd.bot.show import send
 from vpnd.bot.visit import Visit
 from vpnd.database.scope import Transaction
 from vpnd.shop.plan_change import ChangeImpossible, PlanChange, change_plan, quote_change
-from vpnd.shop.plans import offers_on_sale
 from vpnd.shop.star_subscriptions import ask_to_cancel
 from vpnd.shop.subscriptions import set_renewal
 from vpnd.telegram.sender import Lane
@@ -53,7 +52,7 @@ async def show_again(visit: Visit, subscription_id: int, preface: str | None = N
 
 async def show_one(visit: Visit, own: Portfolio, held: Held, preface: str | None = None) -> None:
     """One of a customer's subscriptions with its link, as it was read. `preface` is HTML said before it."""
-    connect = await connect_info(visit.deps.db, held.subscription, visit.deps.public_url)
+    connect = await connect_info(visit.deps.nodes, held.subscription, visit.deps.public_url)
     others = len(own.held) > 1
     await visit.show(subscription.one(visit.speech, held, connect, own.now, others=others, preface=preface))
 
@@ -68,7 +67,7 @@ async def show_qr_code(visit: Visit, action: callbacks.QrCode) -> None:
     if not held.subscription.active or held.subscription.expires_at <= own.now:
         await show_one(visit, own, held)
         return
-    connect = await connect_info(visit.deps.db, held.subscription, visit.deps.public_url)
+    connect = await connect_info(visit.deps.nodes, held.subscription, visit.deps.public_url)
     if connect.best is None:
         await visit.show(subscription.one(visit.speech, held, connect, own.now, others=len(own.held) > 1))
         return
@@ -133,7 +132,7 @@ async def _changeable(visit: Visit, subscription_id: int) -> tuple[Held, datetim
 
 async def _plans(visit: Visit) -> dict[str, str]:
     """The plans on sale and their titles."""
-    offers = await offers_on_sale(visit.deps.db)
+    offers = await visit.deps.catalogue.get()
     return {offer.plan_id: offer.title(visit.speech.language) for offer in offers}
 
 

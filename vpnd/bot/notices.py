@@ -137,7 +137,7 @@ async def _render(deps: BotDependencies, payload: Mapping[str, Any]) -> Screen:
         held = await held_by_id(deps.db, int(args["subscription_id"]))
         if held is None:
             return words(speech, "notice-unknown")
-        connect = await connect_info(deps.db, held.subscription, deps.public_url)
+        connect = await connect_info(deps.nodes, held.subscription, deps.public_url)
         return paid.receipt(speech, args, held, connect)
     if template == "topped_up":
         return money.topped_up(speech, args, await next_step(deps.db, int(payload["chat_id"])))

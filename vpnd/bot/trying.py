@@ -53,7 +53,7 @@ async def _show_started(visit: Visit, own: Portfolio, granted: TrialGranted) -> 
     if held is None or not held.subscription.active or held.subscription.expires_at <= own.now:
         await visit.show(trial.unavailable(visit.speech, "used"))
     elif held.subscription.trial:
-        connect = await connect_info(visit.deps.db, held.subscription, visit.deps.public_url)
+        connect = await connect_info(visit.deps.nodes, held.subscription, visit.deps.public_url)
         await visit.show(trial.started(visit.speech, held, connect, own.now))
     else:  # an old button, after it was bought
         await show_one(visit, own, held)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from attrs import asdict, define, field
 from starlette.applications import Starlette
 
 from vpnd.bot.broadcasting import deliver_broadcast
 from vpnd.bot.connect import expired_entry, open_words
-from vpnd.bot.dependencies import BotDependencies, customer_loader
+from vpnd.bot.dependencies import BotDependencies, customer_loader, shared_catalogue, shared_nodes
 from vpnd.bot.handlers import register, tell_failure
 from vpnd.bot.notices import deliver_admin_alert, deliver_message
 from vpnd.bot.patience import tell_too_fast
@@ -57,6 +57,9 @@ from vpnd.workers.preparation import Preparation
 from vpnd.workers.roster import Wakes, worker_roster
 
 __all__ = ["Parts"]
+
+#: Seconds for which screens show the same plans and nodes without asking again: a price is looked up anew where it is paid.
+SCREENS_FRESH: Final = 1.0
 
 
 @define(eq=False)
@@ -160,6 +163,8 @@ class Parts:
             sender=sender,
             texts=self.wording,
             customers=customer_loader(self.db),
+            catalogue=shared_catalogue(self.db, fresh=SCREENS_FRESH),
+            nodes=shared_nodes(self.db, fresh=SCREENS_FRESH),
             providers=self.desk.providers,
             terms=self.desk.terms,
             topups=self.desk.topups,

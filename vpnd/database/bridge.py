@@ -124,6 +124,9 @@ class Bridge:
         self._back = trio.Event()  # set, and replaced, when a doubt has ended well
         self._rng = Random()  # noqa: S311 (spreads a herd, guards nothing)
         self.occupied = (0, settings.pool_max)  #: connections in use, and of how many
+        self._used_gauge, self._idle_gauge = (
+            metrics.db_connections.labels(state) for state in ("used", "idle")
+        )
         metrics.db_connections_max.set(settings.pool_max)
 
     # ------------------------------------------------------------------ hops
@@ -254,8 +257,8 @@ class Bridge:
 
     def _gauge(self) -> None:
         self.occupied = (self._used, self._settings.pool_max)
-        metrics.db_connections.labels("used").set(self._used)
-        metrics.db_connections.labels("idle").set(len(self._idle))
+        self._used_gauge.set(self._used)
+        self._idle_gauge.set(len(self._idle))
 
     async def connect(self) -> Any:
         """Open a connection with our codecs and timeouts. Runs on the asyncio side.

@@ -24,7 +24,7 @@ from vpnd.database import Row
 from vpnd.database.database import Database
 from vpnd.runtime.held import refuse_if_held
 
-__all__ = ["Batcher", "Loader"]
+__all__ = ["Batcher", "Loader", "Shared"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -144,6 +144,42 @@ class Loader:
         rows = await self._db.fetch(self._name, self._sql, list(dict.fromkeys(keys)))
         by_key = {row[self._key_column]: row for row in rows}
         return [by_key.get(key) for key in keys]
+
+
+class Shared(Generic[Result]):
+    """Reads what is the same for everybody; concurrent reads are one, and what was read a moment ago is good enough.
+
+    Args:
+        read: the read; it names its own query.
+        fresh: seconds for which a value is handed out again, counted from when its read began; 0: not at all, only reads that
+            wait at the same time are joined. For screens: what is decided by it must be read where it is decided.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[Result]], *, fresh: float = 0.0) -> None:
+        self._read = read
+        self._fresh = fresh
+        self._kept: tuple[float, Result] | None = None
+        self._turnstile: _Turnstile[None, Result] = _Turnstile(self._load, 10_000)
+
+    async def get(self) -> Result:
+        """Return the value: not older than `fresh`, or read after this call began.
+
+        Raises:
+            HeldConnectionError: the caller stands in a transaction scope.
+            DatabaseError: as the read, for everybody who waits for it.
+        """
+        refuse_if_held("a shared read")
+        kept = self._kept
+        if kept is not None and trio.current_time() - kept[0] < self._fresh:
+            return kept[1]
+        return await self._turnstile.pass_through(None)
+
+    async def _load(self, callers: list[None]) -> list[Result]:
+        began = trio.current_time()
+        value = await self._read()
+        if self._fresh:
+            self._kept = (began, value)
+        return [value] * len(callers)
 
 
 class Batcher(Generic[Item]):

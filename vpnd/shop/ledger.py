@@ -119,7 +119,7 @@ class Entry:
 
 @frozen
 class StatementLine:
-    """One transfer as an account sees it: `amount` is positive when it gained."""
+    """One transfer as an account sees it: `amount` is positive when it gained; `account` is which one, by its kind."""
 
     id: int
     kind: str
@@ -128,6 +128,7 @@ class StatementLine:
     reference: str
     note: str | None
     created_at: datetime
+    account: str
 
 
 _POST: Final = """
@@ -295,12 +296,17 @@ from accounts where kind in ('customer', 'bonus') and owner = $1 and currency = 
 
 
 async def statement(
-    source: Source, ref: AccountRef, limit: int = 50, *, before: int | None = None
+    source: Source, ref: AccountRef, *others: AccountRef, limit: int = 50, before: int | None = None
 ) -> list[StatementLine]:
-    """An account's transfers, the newest first, at most `limit`; `before` is the last id of the page before."""
-    rows = await fetch(
-        source, "ledger.statement", _STATEMENT, ref.kind, ref.owner, ref.currency, limit, before
-    )
+    """The transfers of an account, or of several together, the newest first, at most `limit`; one read.
+
+    `before` is the last id of the page before. Several have one owner and one currency; what goes from one of them to another
+    is a line of both. Raises ValueError for accounts of several owners or currencies.
+    """
+    if any((other.owner, other.currency) != (ref.owner, ref.currency) for other in others):
+        raise ValueError("a statement of several accounts is of one owner and one currency")
+    kinds = [ref.kind, *(other.kind for other in others)]
+    rows = await fetch(source, "ledger.statement", _STATEMENT, kinds, ref.owner, ref.currency, limit, before)
     return [
         StatementLine(
             id=row["id"],
@@ -310,6 +316,7 @@ async def statement(
             reference=row["reference"],
             note=row["note"],
             created_at=row["created_at"],
+            account=row["account"],
         )
         for row in rows
     ]
@@ -317,15 +324,16 @@ async def statement(
 
 # Each side by its own index, so that a page costs a page however long the ledger is.
 _STATEMENT: Final = """
-with a as (select id from accounts where kind = $1 and owner = $2 and currency = $3),
-sides as (
+select s.id, s.kind, s.signed as amount, s.currency, s.reference, s.note, s.created_at, a.kind as account
+from accounts a cross join lateral (
     (select l.*, -l.amount as signed from ledger l
-     where l.debit_id = (select id from a) and ($5::bigint is null or l.id < $5) order by l.id desc limit $4)
+     where l.debit_id = a.id and ($5::bigint is null or l.id < $5) order by l.id desc limit $4)
     union all
     (select l.*, l.amount as signed from ledger l
-     where l.credit_id = (select id from a) and ($5::bigint is null or l.id < $5) order by l.id desc limit $4)
-)
-select id, kind, signed as amount, currency, reference, note, created_at from sides order by id desc limit $4
+     where l.credit_id = a.id and ($5::bigint is null or l.id < $5) order by l.id desc limit $4)
+) s
+where a.kind = any($1::text[]) and a.owner = $2 and a.currency = $3
+order by s.id desc, a.kind limit $4
 """
 
 

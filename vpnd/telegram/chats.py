@@ -90,6 +90,7 @@ class ChatQueues:
         rng: the source of chance for back-off.
         rest: sleeps before a failed write is tried again, for so many seconds or until the store is back.
         guard, too_fast: see `Handling`.
+        gather: see `Finisher`.
     """
 
     def __init__(
@@ -102,10 +103,11 @@ class ChatQueues:
         rest: Rest = trio.sleep,
         guard: FloodGuard | None = None,
         too_fast: TooFast | None = None,
+        gather: float = 0.0,
     ) -> None:
         self._store = store
         self._handling = Handling(dispatch, on_failure, guard=guard, too_fast=too_fast)
-        self._finisher = Finisher(store, self._forget, rest=rest)
+        self._finisher = Finisher(store, self._forget, rest=rest, gather=gather)
         self._rng = rng or Random()  # noqa: S311  spreads retries, guards nothing
         self._handlers: trio.Nursery | None = None
         self._handler_scope = trio.CancelScope()

@@ -33,14 +33,21 @@ class Finisher:
         store: the inbox.
         settled: told which ids have been written.
         rest: sleeps after the store has failed, for so many seconds or until it is back.
+        gather: seconds in which ends are gathered for one write; `flush` waits for nothing.
     """
 
     def __init__(
-        self, store: InboxStore, settled: Callable[[list[int]], None], *, rest: Rest = trio.sleep
+        self,
+        store: InboxStore,
+        settled: Callable[[list[int]], None],
+        *,
+        rest: Rest = trio.sleep,
+        gather: float = 0.0,
     ) -> None:
         self._store = store
         self._rest = rest
         self._settled = settled
+        self._gather = gather
         self._pending: list[tuple[int, str]] = []
         self._writing = trio.Lock()
         self._wake = trio.Event()
@@ -66,6 +73,8 @@ class Finisher:
         failures = 0
         while True:
             await self._wake.wait()
+            if self._gather:
+                await trio.sleep(self._gather)
             self._wake = trio.Event()
             try:
                 await self.flush()

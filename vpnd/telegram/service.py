@@ -37,6 +37,8 @@ __all__ = ["Callbacks", "TelegramService", "open_telegram"]
 journal = get_journal("telegram")
 
 WEBHOOK_PATH: Final = "/webhooks/telegram"
+#: Seconds in which ends of updates are gathered for one write. A kill within them costs a repeated reply at most.
+GATHER: Final = 0.05
 
 
 @attrs.frozen
@@ -165,7 +167,13 @@ async def open_telegram(
     rest = trio.sleep if db is None else db.rest
     guard = FloodGuard(settings.limits.user_burst, settings.limits.user_per_second)
     queues = ChatQueues(
-        store, application.dispatch, said.on_failure, rest=rest, guard=guard, too_fast=said.too_fast
+        store,
+        application.dispatch,
+        said.on_failure,
+        rest=rest,
+        guard=guard,
+        too_fast=said.too_fast,
+        gather=GATHER,
     )
     intake = Intake(bot, store, queues, Outage(said.repair_notice, said.refuse_pre_checkout), rest=rest)
     async with trio.open_nursery() as nursery:

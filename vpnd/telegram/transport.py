@@ -14,13 +14,14 @@ What makes such a small client safe is a few rules about connections:
 
 from __future__ import annotations
 
+import json
 import secrets
 import select
 import ssl
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import attrs
 import h11
@@ -227,8 +228,9 @@ class H11Request(BaseRequest):
                 body = _multipart(data, boundary)
                 content_type = f"multipart/form-data; boundary={boundary}"
             else:
-                body = urlencode(data.json_parameters).encode()
-                content_type = "application/x-www-form-urlencoded"
+                # As JSON: a keyboard in a form is written as JSON and then escaped letter by letter.
+                body = json.dumps(data.parameters, separators=(",", ":")).encode()
+                content_type = "application/json"
             headers = [*headers, ("Content-Type", content_type)]
         if method != "GET":
             headers = [*headers, ("Content-Length", str(len(body)))]
