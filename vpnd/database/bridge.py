@@ -53,11 +53,11 @@ SILENT_CONNECT: Final = 1.0
 #: Back-off between attempts to connect, in seconds.
 RECONNECT_FIRST: Final = 0.05
 RECONNECT_CAP: Final = 1.0
-#: While it is in doubt whether the server can be reached, a new connection is tried this often, in seconds, and
-#: for so long.
+#: While it is in doubt whether the server can be reached: how often a connection is tried, and for how long; seconds.
 REGAIN_INTERVAL: Final = 0.5
 REGAIN_TIME: Final = 6.0
 
+_USED, _IDLE = metrics.db_connections.labels("used"), metrics.db_connections.labels("idle")
 _journal = get_journal("database")
 
 
@@ -124,9 +124,6 @@ class Bridge:
         self._back = trio.Event()  # set, and replaced, when a doubt has ended well
         self._rng = Random()  # noqa: S311 (spreads a herd, guards nothing)
         self.occupied = (0, settings.pool_max)  #: connections in use, and of how many
-        self._used_gauge, self._idle_gauge = (
-            metrics.db_connections.labels(state) for state in ("used", "idle")
-        )
         metrics.db_connections_max.set(settings.pool_max)
 
     # ------------------------------------------------------------------ hops
@@ -257,8 +254,8 @@ class Bridge:
 
     def _gauge(self) -> None:
         self.occupied = (self._used, self._settings.pool_max)
-        self._used_gauge.set(self._used)
-        self._idle_gauge.set(len(self._idle))
+        _USED.set(self._used)
+        _IDLE.set(len(self._idle))
 
     async def connect(self) -> Any:
         """Open a connection with our codecs and timeouts. Runs on the asyncio side.

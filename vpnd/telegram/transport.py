@@ -228,8 +228,7 @@ class H11Request(BaseRequest):
                 body = _multipart(data, boundary)
                 content_type = f"multipart/form-data; boundary={boundary}"
             else:
-                # As JSON: a keyboard in a form is written as JSON and then escaped letter by letter.
-                body = json.dumps(data.parameters, separators=(",", ":")).encode()
+                body = json.dumps(data.parameters, separators=(",", ":")).encode()  # half the cost of a form
                 content_type = "application/json"
             headers = [*headers, ("Content-Type", content_type)]
         if method != "GET":
