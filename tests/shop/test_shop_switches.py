@@ -46,7 +46,8 @@ async def test_a_switch_tells_who_when_and_why(shop: ShopWorld) -> None:
 
     with pytest.raises(UnknownSwitch) as caught:
         await set_switch(shop.db, "expirry", paused=True, by="x")
-    assert caught.value.known == ["expiry", "reminders", "shop", "trial"]
+    ways = ["pay_balance", "pay_cryptopay", "pay_stars", "pay_yookassa"]
+    assert caught.value.known == ["expiry", *ways, "reminders", "shop", "trial"]
     assert await set_switch(shop.db, "expiry", paused=False, by="shell:root")
     assert (await list_switches(shop.db)).all_paused == ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import time
+from pathlib import Path
 from typing import Any
 
 from attrs import Factory, field, frozen
@@ -20,7 +21,7 @@ from vpnd.shop.nodes import KnownNode, known_nodes
 from vpnd.shop.plans import Offer, offers_on_sale
 from vpnd.shop.pricing import Method, Terms
 from vpnd.shop.settlement import SettlementResult
-from vpnd.shop.switches import Switchboard
+from vpnd.shop.switches import PAY, Switchboard
 from vpnd.shop.trial import TrialTerms
 from vpnd.telegram.sender import Sender
 
@@ -45,6 +46,10 @@ async def no_picture() -> Mapping[str, Any]:
     return {}
 
 
+async def keep_texts() -> None:
+    """The texts of a bot that runs without a daemon: they stay as they are."""
+
+
 @frozen(kw_only=True)
 class BotDependencies:
     """What handlers and notices work with.
@@ -55,7 +60,8 @@ class BotDependencies:
         catalogue: what is on sale, for screens; what is bought is looked up where it is bought.
         nodes: the nodes that told how to connect to them, for screens.
         providers: those that are asked over HTTP, by name.
-        terms: the methods that are set up, in the order in which they are offered; the balance always is.
+        set_up: the methods that are set up, in the order in which they are offered; the balance always is. Those of them that
+            are not switched off are `terms`.
         topups: how balances may be filled.
         star_subscriptions: whether Telegram may charge Stars every month by itself.
         currency: the shop's.
@@ -67,6 +73,8 @@ class BotDependencies:
         time_zone, quiet_hours: when reminders wait, for customers who have not chosen.
         switches: what is paused, and the incident's banner, as a snapshot that costs no read.
         picture: the daemon at a glance, as `vpnd.monitors.picture` puts it together.
+        texts_dir: the folder of texts that the operator has written himself.
+        reload_texts: reads all texts anew, those that were written in the bot too, and has them count at once.
         on_settled: wake-ups after a payment was settled (node sync, relay); synchronous.
         wake: the same after anything else that nodes, providers or customers wait for.
     """
@@ -75,7 +83,7 @@ class BotDependencies:
     sender: Sender
     wording: CurrentTexts = field(alias="texts", converter=as_current)
     customers: Loader
-    terms: Mapping[Method, Terms]
+    set_up: Mapping[Method, Terms] = field(alias="terms")
     topups: TopUps
     qr: QrDrawer = field(factory=QrDrawer)
     providers: Mapping[str, Provider] = field(factory=dict)
@@ -96,6 +104,8 @@ class BotDependencies:
     )
     switches: Switchboard = field(default=Factory(lambda self: Switchboard(self.db, {}), takes_self=True))
     picture: Callable[[], Awaitable[Mapping[str, Any]]] = no_picture
+    texts_dir: Path | None = None
+    reload_texts: Callable[[], Awaitable[None]] = keep_texts
     on_settled: Sequence[Callable[[SettlementResult], None]] = ()
     wake: Sequence[Callable[[], None]] = ()
 
@@ -105,9 +115,15 @@ class BotDependencies:
         return self.wording.texts
 
     @property
+    def terms(self) -> dict[Method, Terms]:
+        """The methods that are offered now."""
+        snapshot = self.switches.snapshot
+        return {method: own for method, own in self.set_up.items() if not snapshot.paused(PAY + method)}
+
+    @property
     def methods(self) -> tuple[Method, ...]:
         """The ways to pay that are set up."""
-        return tuple(self.terms)
+        return tuple(self.set_up)
 
     @property
     def banner(self) -> str | None:

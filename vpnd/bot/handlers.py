@@ -34,6 +34,7 @@ from telegram.ext import (
 from vpnd.bot import (
     buying,
     callbacks,
+    catalogue,
     filling,
     giving_back,
     operators,
@@ -376,6 +377,7 @@ _READERS: Final[dict[Expected, Callable[[Visit, str], Awaitable[None]]]] = {
     "promo_code": promo.read_words,
     "subscription_title": own_link.read_words,
     "operator": operators.read_words,
+    **catalogue.READERS,
 }
 
 #: Commands that no menu shows, and what an operator needs for them.

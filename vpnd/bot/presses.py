@@ -11,6 +11,7 @@ from vpnd.bot import (
     admin_callbacks,
     buying,
     callbacks,
+    catalogue,
     connecting,
     desk_callbacks,
     filling,
@@ -138,6 +139,7 @@ OPERATORS: Final[dict[type[Action], tuple[Permission, Handler]]] = {
     desk_callbacks.RoleAsk: (Permission.OPERATORS, operators.ask_about_role),
     desk_callbacks.RoleNow: (Permission.OPERATORS, operators.give_role),
     desk_callbacks.AuditLog: (Permission.AUDIT, operators.show_audit_log),
+    **catalogue.PRESSES,
 }
 
 

@@ -35,7 +35,7 @@ from vpnd.bot.texts import (
     variables,
 )
 
-__all__ = ["TextFault", "TextsFolder", "load_texts", "read_texts_folder"]
+__all__ = ["TextFault", "TextsFolder", "judge", "load_texts", "read_texts_folder"]
 
 #: A whole language is 60 kB.
 MOST_BYTES: Final = 256 * 1024
@@ -75,9 +75,12 @@ class TextsFolder:
     faults: tuple[TextFault, ...]
 
 
-def load_texts(languages: Sequence[str], folder: Path | None) -> tuple[Texts, tuple[TextFault, ...]]:
+def load_texts(
+    languages: Sequence[str], folder: Path | None, written: Mapping[str, str] | None = None
+) -> tuple[Texts, tuple[TextFault, ...]]:
     """The texts of these languages with what the operator's folder (None: there is none) says otherwise, and its faults.
 
+    `written` is what was written in the bot, judged already: Fluent by language. It counts over the folder's.
     Reads files: call it in a thread.
     """
     found = TextsFolder({}, {}, ()) if folder is None else read_texts_folder(folder)
@@ -90,7 +93,10 @@ def load_texts(languages: Sequence[str], folder: Path | None) -> tuple[Texts, tu
         for language in languages
         if language not in LANGUAGES and language not in found.brought
     )
-    texts = Texts.load(languages, overrides=found.overrides, brought=found.brought)
+    overrides = dict(found.overrides)
+    for language, source in (written or {}).items():
+        overrides[language] = f"{overrides.get(language, '')}\n{source}"
+    texts = Texts.load(languages, overrides=overrides, brought=found.brought)
     return texts, (*found.faults, *lacking)
 
 
@@ -125,6 +131,20 @@ def read_texts_folder(folder: Path) -> TextsFolder:
     return TextsFolder(overrides, brought, tuple(faults))
 
 
+def judge(language: str, source: str, name: str) -> tuple[str, list[TextFault]]:
+    """Judge texts of one language that stand in no file: what may be used of them, and the faults of the others.
+
+    `name` is what stands for a file in the faults. Parses the language's texts: call it in a thread.
+    """
+    file = _File(name)
+    file.language = language
+    try:
+        file.judge(source, read_locale(language if language in LANGUAGES else FALLBACK))
+    except RecursionError:
+        return "", [TextFault(name, "", "is nested too deeply to be read: take choices out of choices")]
+    return file.accepted, file.faults
+
+
 class _File:
     """One file: what may be used of it (`accepted`, Fluent), and its faults."""
 
@@ -153,9 +173,9 @@ class _File:
         if source is None:
             return
         if self.language in LANGUAGES:
-            self._judge(source, read_locale(self.language))
+            self.judge(source, read_locale(self.language))
             return
-        self._judge(source, read_locale(FALLBACK))
+        self.judge(source, read_locale(FALLBACK))
         if self.faults:
             self.fault(
                 "", "does not bring its language before these faults are mended: every text has to be right"
@@ -192,7 +212,7 @@ class _File:
             return None
         return text.replace("\r\n", "\n")
 
-    def _judge(self, source: str, package: str) -> None:
+    def judge(self, source: str, package: str) -> None:
         """Keep the texts that are right, name the others."""
         known = messages(self.language, package, [])
         entries = FluentParser().parse(source).body

@@ -22,6 +22,7 @@ from vpnd.bot.patience import tell_too_fast
 from vpnd.bot.repair import refuse_pre_checkout, tell_repair
 from vpnd.bot.texts import CurrentTexts, Texts
 from vpnd.config import Settings
+from vpnd.daemon import wording
 from vpnd.database.database import Database
 from vpnd.database.errors import DatabaseError, DatabaseUnavailable
 from vpnd.database.leases import Instance, Lease
@@ -37,6 +38,7 @@ from vpnd.runtime.control import ControlServer, control_path
 from vpnd.runtime.http import HttpClient
 from vpnd.runtime.limits import Limits
 from vpnd.runtime.supervisor import ChildState, Stopping, Supervisor
+from vpnd.runtime.wake import Wake
 from vpnd.runtime.worker import WorkerRunner
 from vpnd.shop import notices
 from vpnd.shop.broadcast_rows import Claimed
@@ -89,6 +91,7 @@ class Parts:
     picture: Picture = field(init=False)
     control: ControlServer = field(init=False)
     supervisor: Supervisor = field(init=False)
+    menu_is_old: Wake = field(factory=Wake, init=False)
     _web_stop: Stopping = field(factory=Stopping, init=False)
     _application: TrioApplication = field(init=False)
 
@@ -179,6 +182,8 @@ class Parts:
             quiet_hours=settings.shop.quiet_hours,
             switches=self.switches,
             picture=self.picture.take,
+            texts_dir=settings.shop.texts_dir,
+            reload_texts=self.reload_texts,
             on_settled=(self.settled,),
             wake=(self.changed, self.renew),
         )
@@ -194,6 +199,16 @@ class Parts:
     def texts(self) -> Texts:
         """The texts in force; a reload exchanges them."""
         return self.wording.texts
+
+    async def reload_texts(self) -> None:
+        """Read all texts anew and have them count; handlers that run keep those that they began with.
+
+        Raises DatabaseError: the texts stay as they were.
+        """
+        self.wording.texts = await wording.read(
+            self.settings, self.db if self.schema.ready.is_set() else None
+        )
+        self.menu_is_old()
 
     def settled(self, result: SettlementResult) -> None:
         """A payment was committed: number the log, tell the nodes, send the receipt, renew what waited for it, all now."""

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, NoReturn
 
 import trio
-from attrs import define, field
+from attrs import define
 
 from vpnd.bot.profile import drop_profile, set_profile
 from vpnd.bot.texts import CurrentTexts
@@ -31,7 +31,6 @@ from vpnd.runtime.limits import Limits
 from vpnd.runtime.sdnotify import ServiceManager
 from vpnd.runtime.service import Service, run_service
 from vpnd.runtime.supervisor import ChildSpec, Supervisor
-from vpnd.runtime.wake import Wake
 from vpnd.telegram.database_inbox import DatabaseInbox
 from vpnd.telegram.gate import GatedInbox
 from vpnd.telegram.service import open_telegram
@@ -107,8 +106,6 @@ async def open_daemon(settings: Settings, *, sandbox: bool = False) -> AsyncIter
 class Daemon(Parts):
     """The parts, and the tree that runs them."""
 
-    menu_is_old: Wake = field(factory=Wake, init=False)
-
     def children(self, service: Service) -> list[ChildSpec]:
         """Return the supervised children, in starting order."""
         manager = service.manager
@@ -128,6 +125,7 @@ class Daemon(Parts):
                 for name, one in self.payout_relays.items()
             ),
             ChildSpec("switches", self._with_schema(partial(watch_switches, self.db, self.switches))),
+            ChildSpec("texts", self._with_schema(partial(wording.watch, self.db, self.reload_texts))),
             *(ChildSpec(f"worker {name}", self._worker(one.run)) for name, one in self.workers.items()),
             ChildSpec("broadcasts", self._worker(self.broadcasts.run)),
             ChildSpec("recovery", self._go_on_after_outages),
@@ -199,9 +197,10 @@ class Daemon(Parts):
                     await self.schema.apply_plans()
                 except DatabaseError as error:
                     journal.error("plans.not_applied", message=f"the plans could not be applied: {error}")
-            # Handlers that run keep the texts they began with.
-            self.wording.texts = await wording.read(self.settings)
-            self.menu_is_old()
+            try:
+                await self.reload_texts()
+            except DatabaseError as error:
+                journal.error("texts.not_reloaded", message=f"the texts stay as they were: {error}")
             service.manager.ready(self.status_line())
 
     async def _set_commands(

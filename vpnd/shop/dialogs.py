@@ -25,7 +25,23 @@ __all__ = [
     "take_expectation",
 ]
 
-Expected = Literal["topup_amount", "promo_code", "subscription_title", "operator"]
+Expected = Literal[
+    "topup_amount",
+    "promo_code",
+    "subscription_title",
+    "operator",
+    "plan_new",
+    "plan_title",
+    "plan_description",
+    "period_new",
+    "price_new",
+    "price",
+    "promo_new",
+    "promo_limit",
+    "discount_new",
+    "text_search",
+    "text_body",
+]
 
 #: How long words are waited for.
 PATIENCE: Final = timedelta(minutes=15)

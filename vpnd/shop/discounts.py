@@ -7,9 +7,17 @@ from datetime import datetime
 from attrs import frozen
 
 from vpnd.database.scope import Transaction
-from vpnd.shop.source import Source, fetchrow
+from vpnd.shop.source import Source, fetch, fetchrow
 
-__all__ = ["PersonalDiscount", "discount_of", "remove_discount", "set_discount"]
+__all__ = [
+    "CustomerDiscount",
+    "PersonalDiscount",
+    "discount_of",
+    "discount_row",
+    "list_discounts",
+    "remove_discount",
+    "set_discount",
+]
 
 
 @frozen
@@ -53,3 +61,42 @@ async def discount_of(source: Source, customer_id: int) -> PersonalDiscount | No
         customer_id,
     )
     return None if row is None else PersonalDiscount(row["percent"], row["until"])
+
+
+@frozen
+class CustomerDiscount:
+    """A discount with whose it is, for those who run the shop; `over`: it counts no longer."""
+
+    customer_id: int
+    telegram_id: int
+    first_name: str
+    username: str | None
+    percent: int
+    until: datetime | None
+    over: bool
+
+
+_WHOSE = """
+select c.id, c.telegram_id, c.first_name, c.username, d.percent, d.until, coalesce(d.until <= vpnd_now(), false) as over
+from personal_discounts d join customers c on c.id = d.customer_id
+"""
+
+
+async def list_discounts(
+    source: Source, *, before: int | None = None, limit: int = 10
+) -> list[CustomerDiscount]:
+    """Customers with a discount, the newest customers first; those with a smaller id than `before`, if given."""
+    rows = await fetch(
+        source,
+        "discounts.list",
+        f"{_WHOSE} where $1::bigint is null or c.id < $1 order by c.id desc limit $2",
+        before,
+        limit,
+    )
+    return [CustomerDiscount(*row.values()) for row in rows]
+
+
+async def discount_row(source: Source, customer_id: int) -> CustomerDiscount | None:
+    """A customer's discount, also one that is over; None if there is none."""
+    row = await fetchrow(source, "discounts.one", f"{_WHOSE} where c.id = $1", customer_id)
+    return None if row is None else CustomerDiscount(*row.values())

@@ -26,7 +26,7 @@ from vpnd.shop.purchases import (
     purchase_from_row,
 )
 
-__all__ = ["OfferUnavailable", "ShopPaused", "open_purchase", "open_topup"]
+__all__ = ["MethodOff", "OfferUnavailable", "ShopPaused", "open_purchase", "open_topup"]
 
 
 class OfferUnavailable(Exception):
@@ -38,13 +38,18 @@ class ShopPaused(OfferUnavailable):
     """An operator has paused the sale. What was opened before can be paid, and what renews by itself renews."""
 
 
+class MethodOff(OfferUnavailable):
+    """An operator has switched this way to pay off. What was opened before can be paid by it."""
+
+
 _PAUSED: Final = "coalesce((select w.paused from switches w where w.name = 'shop'), false)"
+_METHOD_OFF: Final = "coalesce((select w.paused from switches w where w.name = 'pay_' || {}), false)"
 
 
-# $1 customer, $2 offer, $3 the method's currency, $4 the shop's, $5 request key, $6 subscription or null
+# $1 customer, $2 offer, $3 the method's currency, $4 the shop's, $5 request key, $6 subscription or null, $7 the method
 _LOOK: Final = f"""
 select (select p.id from purchases p where p.request_key = $5 and p.customer_id = c.id) as replayed, {_PAUSED} as paused,
-       o.id as offer_id, asked.amount as asked, shop.amount as shop_amount,
+       {_METHOD_OFF.format("$7::text")} as method_off, o.id as offer_id, asked.amount as asked, shop.amount as shop_amount,
        coalesce((select d.percent from personal_discounts d
                  where d.customer_id = c.id and (d.until is null or d.until > vpnd_now())), 0) as personal,
        k.id as promo_id, k.kind as promo_kind, k.value as promo_value, k.active as promo_active,
@@ -66,6 +71,11 @@ left join (
         select from subscriptions s where s.id = $6 and s.customer_id = c.id and s.plan_id = o.plan_id))
 where c.id = $1
 """  # noqa: S608 (only a constant is pasted in)
+# $1 customer, $2 request key, $3 the method
+_LOOK_BACK: Final = f"""
+select {_PAUSED} as paused, {_METHOD_OFF.format("$3::text")} as method_off,
+       (select id from purchases where request_key = $2 and customer_id = $1) as replayed
+"""  # noqa: S608 (only constants are pasted in)
 _LOCK: Final = "select from customers where id = $1 for no key update"
 
 # $1 customer, $2 offer, $3 method, $4 currency, $5 amount, $6 shop currency, $7 shop amount, $8 list amount, $9 discount,
@@ -153,12 +163,19 @@ async def open_purchase(
     The price is the plan's less the larger of the customer's personal discount and that of the promo code he has
     entered. If the code decides, a use of it is reserved, until the purchase is paid or closed.
 
-    Locks the customer's row until the transaction ends. Raises OfferUnavailable (ShopPaused, unless it is a renewal), and
-    PromoUnavailable for a code that cannot be used any more.
+    Locks the customer's row until the transaction ends. Raises OfferUnavailable (ShopPaused and MethodOff, unless it is a
+    renewal), and PromoUnavailable for a code that cannot be used any more.
     """
     await tx.execute(_LOCK, customer_id)
     row = await tx.fetchrow(
-        _LOOK, customer_id, offer_id, terms.currency, shop_currency, request_key, subscription_id
+        _LOOK,
+        customer_id,
+        offer_id,
+        terms.currency,
+        shop_currency,
+        request_key,
+        subscription_id,
+        terms.method,
     )
     if row is None:
         raise OfferUnavailable(f"customer {customer_id} does not exist")
@@ -166,6 +183,8 @@ async def open_purchase(
         return await _by_id(tx, row["replayed"])
     if row["paused"] and origin == "customer":
         raise ShopPaused("the shop is paused")
+    if row["method_off"] and origin == "customer":
+        raise MethodOff(f"{terms.method} is switched off")
     if row["offer_id"] is None:
         raise OfferUnavailable(f"offer {offer_id} cannot be bought by {terms.method} now")
     plain = recurring or origin == "renewal"
@@ -208,20 +227,24 @@ async def open_topup(
         amount: what is asked, in minor units of the method's currency.
         shop_amount: what that is worth on the balance.
 
-    Locks the customer's row until the transaction ends. Raises OfferUnavailable for less than the method takes, ShopPaused.
+    Locks the customer's row until the transaction ends. Raises OfferUnavailable for less than the method takes, ShopPaused and
+    MethodOff.
     """
     if amount < terms.minimum or shop_amount <= 0:
         raise OfferUnavailable(f"{amount} minor units of {terms.currency} cannot be paid by {terms.method}")
     await tx.execute(_LOCK, customer_id)
     found = await tx.fetchrow(
-        f"select {_PAUSED} as paused, (select id from purchases where request_key = $2 and customer_id = $1) as replayed",  # noqa: S608
+        _LOOK_BACK,
         customer_id,
         request_key,
+        terms.method,
     )
     if found is not None and found["replayed"] is not None:
         return await _by_id(tx, found["replayed"])
     if found is not None and found["paused"]:
         raise ShopPaused("the shop is paused")
+    if found is not None and found["method_off"]:
+        raise MethodOff(f"{terms.method} is switched off")
     return await _write(
         tx,
         customer_id=customer_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from vpnd.database import Row
 from vpnd.database.scope import Transaction
@@ -34,16 +34,20 @@ __all__ = [
 OFFERS_LIMIT: Final = 200
 
 # One statement. A plan edited in the shop stays as it is, offers and prices included. What a file no longer
-# names is put off sale and not deleted: purchases and subscriptions point at it.
+# names is put off sale and not deleted: purchases and subscriptions point at it. Where somebody has moved plans in the
+# shop, the order is the shop's, and what is new in the file comes last.
 _APPLY: Final = """
 with given as (
     select * from jsonb_to_recordset($1::jsonb)
-        as g (id text, titles jsonb, place integer, on_sale boolean, offers jsonb)
+        as g (id text, titles jsonb, descriptions jsonb, place integer, on_sale boolean, offers jsonb)
+), moved as (
+    select max(position) + 1 as next from plans where exists (select from plans where moved_at is not null)
 ), applied as (
-    insert into plans (id, titles, position, on_sale)
-    select id, titles, place, on_sale from given
+    insert into plans (id, titles, descriptions, position, on_sale)
+    select id, titles, descriptions, place + coalesce(moved.next, 0), on_sale from given cross join moved
     on conflict (id) do update
-        set titles = excluded.titles, position = excluded.position, on_sale = excluded.on_sale
+        set titles = excluded.titles, descriptions = excluded.descriptions, on_sale = excluded.on_sale,
+            position = case when (select next from moved) is null then excluded.position else plans.position end
         where plans.edited_at is null
     returning id
 ), dropped_plans as (
@@ -88,7 +92,7 @@ select count(*) as applied from applied
 """
 
 _ON_SALE: Final = """
-select o.id as offer_id, o.plan_id, o.days, p.titles,
+select o.id as offer_id, o.plan_id, o.days, p.titles, p.descriptions,
        (select jsonb_object_agg(c.currency, c.amount) from prices c where c.offer_id = o.id) as prices
 from offers o
 join plans p on p.id = o.plan_id
@@ -100,13 +104,14 @@ limit $1
 
 @frozen
 class Offer:
-    """A plan for a period. `prices` are minor units by currency; `titles` are the plan's, by language."""
+    """A plan for a period. `prices` are minor units by currency; `titles` and `descriptions` are the plan's, by language."""
 
     offer_id: int
     plan_id: str
     titles: Mapping[str, str]
     days: int
     prices: Mapping[str, int]
+    descriptions: Mapping[str, str] = Factory(dict)
 
     def title(self, language: str) -> str:
         """The plan's title in the language, else in English, else in any."""
@@ -116,6 +121,10 @@ class Offer:
             or next(iter(self.titles.values()), self.plan_id)
         )
 
+    def description(self, language: str) -> str | None:
+        """What is said about the plan in the language, else in English; None for nothing."""
+        return self.descriptions.get(language) or self.descriptions.get("en")
+
 
 async def apply_plans(source: Source, plans: Sequence[PlanDraft]) -> int:
     """Bring the shop to what the file says, except for plans edited since. Returns how many plans it governs."""
@@ -123,6 +132,7 @@ async def apply_plans(source: Source, plans: Sequence[PlanDraft]) -> int:
         {
             "id": plan.id,
             "titles": dict(plan.titles),
+            "descriptions": dict(plan.descriptions),
             "place": place,
             "on_sale": plan.on_sale,
             "offers": [
@@ -156,4 +166,5 @@ def offer_from_row(row: Row) -> Offer:
         titles=row["titles"],
         days=row["days"],
         prices={currency: int(amount) for currency, amount in row["prices"].items()},
+        descriptions=row["descriptions"],
     )

@@ -9,17 +9,20 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from vpnd.shop.money import EXPONENTS, MoneyError, parse_decimal
 
 __all__ = ["OfferDraft", "PlanDraft", "PlansFault", "PlansFileError", "load_plans_file", "parse_plans"]
 
-_PLAN_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
+PLAN_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}\Z")
-_DAYS: Final = range(1, 3661)  # ten years: what the database takes
-_MAX_PLANS: Final = 50  # a keyboard with more is no keyboard
-_MAX_OFFERS: Final = 20
+DAYS: Final = range(1, 3661)  # ten years: what the database takes
+MAX_PLANS: Final = 50  # a keyboard with more is no keyboard
+MAX_OFFERS: Final = 20
+#: Characters of a title, which has to fit on a button, and of what is said about a plan, beside its prices.
+MAX_TITLE: Final = 32
+MAX_DESCRIPTION: Final = 300
 
 
 @frozen
@@ -39,6 +42,7 @@ class PlanDraft:
     titles: Mapping[str, str]
     offers: tuple[OfferDraft, ...]
     on_sale: bool = True
+    descriptions: Mapping[str, str] = Factory(dict)
 
 
 @frozen
@@ -116,8 +120,8 @@ class _Reader:
         if not isinstance(tables, list) or not tables or not all(isinstance(one, dict) for one in tables):
             self._fault("plans", "write at least one [[plans]] table")
             return ()
-        if len(tables) > _MAX_PLANS:
-            self._fault("plans", f"has {len(tables)} plans; keep at most {_MAX_PLANS}")
+        if len(tables) > MAX_PLANS:
+            self._fault("plans", f"has {len(tables)} plans; keep at most {MAX_PLANS}")
             return ()
         found = tuple(self._plan(table, f"plans[{index}]") for index, table in enumerate(tables))
         seen: set[str] = set()
@@ -128,9 +132,9 @@ class _Reader:
         return found
 
     def _plan(self, table: Mapping[str, Any], key: str) -> PlanDraft:
-        self._known(table, f"{key}.", {"id", "titles", "on_sale", "offers"})
+        self._known(table, f"{key}.", {"id", "titles", "descriptions", "on_sale", "offers"})
         plan_id = table.get("id")
-        if not isinstance(plan_id, str) or not _PLAN_ID.match(plan_id):
+        if not isinstance(plan_id, str) or not PLAN_ID.match(plan_id):
             self._fault(
                 f"{key}.id", "must be 1 to 32 of a-z, 0-9 and _, beginning with a letter, like 'basic'"
             )
@@ -139,33 +143,35 @@ class _Reader:
         if not isinstance(offers, list) or not offers or not all(isinstance(one, dict) for one in offers):
             self._fault(f"{key}.offers", "write at least one [[plans.offers]] table")
             offers = []
-        if len(offers) > _MAX_OFFERS:
-            self._fault(f"{key}.offers", f"has {len(offers)} offers; keep at most {_MAX_OFFERS}")
+        if len(offers) > MAX_OFFERS:
+            self._fault(f"{key}.offers", f"has {len(offers)} offers; keep at most {MAX_OFFERS}")
         found = tuple(self._offer(one, f"{key}.offers[{index}]") for index, one in enumerate(offers))
         days = [one.days for one in found]
         for index, one in enumerate(days):
             if one in days[:index]:
                 self._fault(f"{key}.offers[{index}].days", f"{one} is there twice; a period has one offer")
-        return PlanDraft(
-            plan_id, self._titles(table.get("titles"), f"{key}.titles"), found, self._flag(table, key)
-        )
+        titles = self._words(table.get("titles"), f"{key}.titles", MAX_TITLE)
+        said = table.get("descriptions")
+        descriptions = {} if said is None else self._words(said, f"{key}.descriptions", MAX_DESCRIPTION)
+        return PlanDraft(plan_id, titles, found, self._flag(table, key), descriptions)
 
-    def _titles(self, value: object, key: str) -> Mapping[str, str]:
+    def _words(self, value: object, key: str, most: int) -> Mapping[str, str]:
         if not isinstance(value, dict) or not value:
-            self._fault(key, 'must be a table of titles by language, like { en = "Basic" }')
+            what = key.rpartition(".")[2]
+            self._fault(key, f'must be a table of {what} by language, like {{ en = "Basic" }}')
             return {}
-        for language, title in value.items():
+        for language, text in value.items():
             if not _LANGUAGE.match(language):
                 self._fault(f"{key}.{language}", "is no language code; write one like en or ru")
-            if not isinstance(title, str) or not 1 <= len(title.strip()) <= 32:
-                self._fault(f"{key}.{language}", "must be a text of 1 to 32 characters")
-        return {language: str(title).strip() for language, title in value.items()}
+            if not isinstance(text, str) or not 1 <= len(text.strip()) <= most:
+                self._fault(f"{key}.{language}", f"must be a text of 1 to {most} characters")
+        return {language: str(text).strip() for language, text in value.items()}
 
     def _offer(self, table: Mapping[str, Any], key: str) -> OfferDraft:
         self._known(table, f"{key}.", {"days", "prices", "on_sale"})
         days = table.get("days")
-        if not isinstance(days, int) or isinstance(days, bool) or days not in _DAYS:
-            self._fault(f"{key}.days", f"must be a whole number of days, {_DAYS[0]} to {_DAYS[-1]}")
+        if not isinstance(days, int) or isinstance(days, bool) or days not in DAYS:
+            self._fault(f"{key}.days", f"must be a whole number of days, {DAYS[0]} to {DAYS[-1]}")
             days = 0
         return OfferDraft(days, self._prices(table.get("prices"), f"{key}.prices"), self._flag(table, key))
 

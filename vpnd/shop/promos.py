@@ -22,7 +22,7 @@ from vpnd.database import Row
 from vpnd.database.scope import Transaction
 from vpnd.shop import ledger, subscriptions
 from vpnd.shop.ledger import Entry
-from vpnd.shop.source import Source, fetch, in_transaction
+from vpnd.shop.source import Source, fetch, fetchrow, in_transaction
 from vpnd.shop.subscriptions import Granted
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "PromoCode",
     "PromoKind",
     "PromoUnavailable",
+    "code_by_id",
     "code_name",
     "create_code",
     "enter_code",
@@ -265,6 +266,13 @@ async def retire_code(source: Source, code: str) -> bool:
         return await tx.execute(sql, code.strip().upper()) > 0
 
     return await in_transaction(source, "promos.retire", body)
+
+
+async def code_by_id(source: Source, promo_id: int) -> PromoCode | None:
+    """A code, whether it is on or not."""
+    sql = f"select {COLUMNS} from promo_codes where id = $1"  # noqa: S608 (only a constant is pasted in)
+    row = await fetchrow(source, "promos.one", sql, promo_id)
+    return None if row is None else PromoCode(**dict(row.items()))
 
 
 async def list_codes(source: Source, limit: int = 50, *, before: int | None = None) -> list[PromoCode]:

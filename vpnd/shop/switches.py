@@ -6,6 +6,7 @@ itself, in its own transaction: opening a purchase, granting a trial.
 
     shop     no purchase is opened and no balance filled; what is paid all the same is settled, renewals go on
     trial    none is granted
+    pay_…    nothing new is paid by that method; what was opened can be paid, and renewals go on
     <worker> begins no iteration; the one that runs finishes
 
 A worker is known once a daemon that has it ran on this database.
@@ -25,6 +26,7 @@ from vpnd.runtime.journal import get_journal
 from vpnd.shop.source import Source, fetchrow, in_transaction
 
 __all__ = [
+    "PAY",
     "SHOP",
     "TRIAL",
     "Banner",
@@ -43,6 +45,8 @@ journal = get_journal("switches")
 
 SHOP: Final = "shop"
 TRIAL: Final = "trial"
+#: What the switch of a way to pay begins with; the method's name follows.
+PAY: Final = "pay_"
 
 _MOST: Final = 1000  # switches there may be: a bound, not a limit that anybody meets
 _LONGEST: Final = (

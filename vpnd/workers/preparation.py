@@ -6,6 +6,7 @@ bot says that it is being repaired, webhooks are put off, and `/readyz` says why
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from random import Random
 from typing import Final
@@ -19,8 +20,10 @@ from vpnd.database.migrate import migrate
 from vpnd.runtime.backoff import jittered_backoff
 from vpnd.runtime.journal import get_journal
 from vpnd.shop import nodes
+from vpnd.shop.catalogue import list_plans
 from vpnd.shop.plans import apply_plans
-from vpnd.shop.plans_file import PlansFileError, load_plans_file
+from vpnd.shop.plans_file import PlanDraft, PlansFileError, load_plans_file
+from vpnd.shop.plans_toml import differences
 from vpnd.shop.referrals import apply_levels
 
 journal = get_journal("daemon")
@@ -28,6 +31,9 @@ journal = get_journal("daemon")
 #: Back-off of a start without a usable database, in seconds.
 SCHEMA_RETRY_FIRST: Final = 0.5
 SCHEMA_RETRY_CAP: Final = 15.0
+
+#: Differences between the plans file and the database that get a line each.
+MOST_TOLD: Final = 50
 
 
 class WrongDatabase(Exception):
@@ -117,3 +123,18 @@ class Preparation:
         journal.info(
             "plans.applied", message=f"the plans file was applied: {changed} changes", changes=changed
         )
+        await self._tell_differences(plans)
+
+    async def _tell_differences(self, plans: Sequence[PlanDraft]) -> None:
+        """Name what the shop has otherwise than the file: somebody has edited it there, and the shop's is what counts."""
+        found = differences(plans, await list_plans(self._db))
+        for difference in found[:MOST_TOLD]:
+            journal.warning(
+                "plans.differ",
+                message=f"a plan was edited in the shop, and the file says otherwise: {difference}",
+                difference=difference,
+            )
+        if len(found) > MOST_TOLD:
+            journal.warning(
+                "plans.differ", message=f"{len(found) - MOST_TOLD} more differences of the plans file"
+            )

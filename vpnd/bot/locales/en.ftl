@@ -1211,3 +1211,271 @@ audit-log-empty = 📜 <b>What operators did</b>
     Nothing yet.
 audit-line = <b>{ $at }</b> { $actor } ({ $role })
     { $action } · { $subject }{ $change }{ $why }
+
+## The catalogue, for those who run the shop
+
+period-description = <i>{ $text }</i>
+button-catalogue = 🏷 Catalogue
+button-plans-edit = 📦 Plans and prices
+button-promos = 🎟 Promo codes
+button-discounts = 🎁 Discounts
+button-texts = ✍️ Texts
+button-ways = 💳 Ways to pay
+button-catalogue-yes = ✅ Yes
+catalogue =
+    🏷 <b>The catalogue</b>
+
+    Every change counts at once. What was bought, and what is being paid at this moment, keeps its price.
+catalogue-done = ✅ Done.
+catalogue-refused = ⚠️ { $reason ->
+        [gone] That is not there any more. Look at what there is now.
+        [plan_id] The plan’s id has to be 1 to 32 small letters a–z, digits and _, beginning with a letter. Write it first and the title after it: <code>family Family</code>
+        [plan_exists] There is a plan of this id already, perhaps off sale. Choose another id.
+        [plans_full] There are 50 plans: more than a customer can choose from. Put an old one to use.
+        [title] The title has to be 1 to 32 characters, to fit on a button. Write it again.
+        [last_title] This is the plan’s only title. Write another one first.
+        [description] The description has to be 1 to 300 characters. Write it again.
+        [days] The period has to be a whole number of days, 1 to 3660. Write a number, like <code>90</code>
+        [period_exists] The plan has a period of so many days. Open it, and put it on sale.
+        [periods_full] A plan has at most 20 periods. Put an old one to use.
+        [currency] This currency is not known here.
+        [no_shop_price] The period needs a price in the shop’s currency before it can be on sale. Set that price.
+        [shop_price_needed] A period that is on sale needs its price in the shop’s currency. Take it off sale first, or change the price.
+       *[amount] The price has to be an amount above 0 with no more decimal places than its currency has. Write it like <code>249.00</code>
+    }
+catalogue-plans = 📦 <b>Plans</b>, in the order in which customers see them
+catalogue-plan-line = { $state ->
+        [on] 🟢
+       *[off] ⚪️
+    } <b>{ $title }</b> <code>{ $id }</code> · { $count } on sale
+button-plan-edit = { $title }
+button-plan-new = ➕ New plan
+catalogue-plan =
+    📦 <b>{ $title }</b> <code>{ $id }</code>
+    { $state ->
+        [on] 🟢 on sale
+       *[off] ⚪️ off sale
+    } · { $edited ->
+        [yes] edited here: plans.toml leaves it alone
+       *[no] as plans.toml has it
+    }
+catalogue-said = <i>{ $text }</i>
+catalogue-period-line = { $state ->
+        [on] 🟢
+       *[off] ⚪️
+    } { $period }: { $prices }
+catalogue-no-period = There is no period yet: add one, with a price.
+button-period-edit = ⏱ { $period }
+button-period-new = ➕ Period
+button-plan-words = 🔤 Title, description
+button-move-up = ⬆️ Earlier
+button-move-down = ⬇️ Later
+button-off-sale = ⚪️ Take off sale
+button-on-sale = 🟢 Put on sale
+button-history-of = 📜 History
+button-give-back = ↩️ As plans.toml has it
+catalogue-plan-ask =
+    Write the new plan’s <b>id</b> and its <b>title</b> in your language ({ $language }), like this: <code>family Family</code>
+
+    The id is for you and for links; it never changes. The plan is off sale until you put it on.
+catalogue-plan-made = ✅ Made. It is off sale: add a period, set its price, then put both on sale.
+catalogue-words = 🔤 Titles and descriptions of <code>{ $id }</code>
+catalogue-words-line = <b>{ $language }</b>: { $title }
+    <i>{ $text }</i>
+button-title-in = ✏️ Title · { $language }
+button-description-in = ✏️ Text · { $language }
+catalogue-title-ask = Write the title of <b>{ $title }</b> in <b>{ $language }</b>, at most 32 characters. <code>-</code> takes it away: another language’s is shown then.
+catalogue-description-ask = Write what customers read about <b>{ $title }</b> in <b>{ $language }</b>, at most 300 characters. <code>-</code> takes it away.
+catalogue-off-confirm =
+    <b>Take “{ $title }” off sale?</b>
+
+    Nobody can choose it any more. Who has it keeps it to the end; what is being paid at this moment is honoured. Renewals from the balance find it off sale and tell the customer.
+catalogue-moved = ✅ Place { $place } now. The order of plans is the shop’s from here on, and plans.toml leaves it alone.
+catalogue-back-confirm =
+    <b>Let plans.toml say again what “{ $title }” is?</b>
+
+    At the next start or reload everything that was edited here is lost: titles, periods and prices come from the file. If <code>{ $id }</code> is not in it, the plan goes off sale.
+catalogue-history = 📜 <b>History of</b> <code>{ $id }</code>
+catalogue-history-none = Nothing was changed here yet.
+catalogue-period-ask = For how many days is the new period of <b>{ $title }</b>? Write a number, like <code>90</code>
+catalogue-period-made = ✅ Made. Set its price, then put it on sale.
+catalogue-period =
+    ⏱ <b>{ $title }</b> · { $period }
+    { $state ->
+        [on] 🟢 on sale
+       *[off] ⚪️ off sale
+    }{ $whole ->
+        [yes] { "" }
+       *[no] { " " }(the whole plan is off sale)
+    }
+
+    Prices: <b>{ $prices }</b>
+button-price-edit = ✏️ { $price }
+button-price-drop = ✖️ { $currency }
+button-price-first = ➕ Price in { $currency }
+button-price-new = ➕ Another currency
+catalogue-price-ask = Write the new price of <b>{ $title }</b>, { $period }, in <b>{ $currency }</b>, like <code>249.00</code>. XTR are Telegram Stars, which are whole.
+catalogue-price-new-ask = Write a currency and the price of <b>{ $title }</b>, { $period }, in it: <code>USD 2.99</code>. <code>XTR 150</code> is a price in Telegram Stars; { $currency } is the shop’s own currency.
+catalogue-price-confirm =
+    <b>{ $title }</b>, { $period }: <b>{ $old } → { $new }</b>
+
+    It counts from now on. What was bought, and what is being paid at this moment, keeps the old price; so do monthly subscriptions in Stars. Renewals from the balance take the new one.
+catalogue-drop-confirm =
+    <b>Sell “{ $title }”, { $period }, in { $currency } no longer?</b>
+
+    Ways to pay that ask for { $currency } are not offered for it any more. What is being paid at this moment is honoured.
+catalogue-number-unreadable = ⚠️ That is no whole number of a fitting size. Write digits alone, like <code>30</code>
+
+promos = 🎟 <b>Promo codes</b>
+promos-none = There are none yet.
+promo-line = { $state ->
+        [on] 🟢
+       *[off] ⚪️
+    } <code>{ $code }</code> { $gives }, used { $used }/{ $most }, until { $until }
+promo-gives = { $kind ->
+        [percent] −{ $value } %
+        [days] +{ $value } days
+       *[money] +{ $value }
+    }
+button-promo-one = { $code }
+button-promo-new = ➕ New code
+promo-one =
+    🎟 <code>{ $code }</code> · { $state ->
+        [on] 🟢 can be entered
+       *[off] ⚪️ off
+    }
+
+    Gives: <b>{ $gives }</b>
+    Until: { $until }
+    Used: { $used } of { $most }
+    By one customer: { $each }
+button-limit = { $limit ->
+        [days] ⏳ Until
+        [uses] 🔢 Uses
+       *[each] 👤 Each
+    }
+button-promo-off = ⚪️ Switch off
+button-promo-on = 🟢 Switch on
+promo-kinds = What shall the new code give?
+button-promo-kind = { $kind ->
+        [percent] ％ Percent off a purchase
+        [days] 📅 Days on top
+       *[money] 💰 Money for the balance
+    }
+promo-ask =
+    Write the <b>code</b> and <b>what it gives</b>, like this: { $kind ->
+        [percent] <code>SPRING 25</code> for 25 % off (1 to 99)
+        [days] <code>SPRING 7</code> for 7 days on top (1 to 3660)
+       *[money] <code>SPRING 100.00</code> for 100 { $currency } on the balance
+    }
+
+    A code is 3 to 32 letters A–Z, digits, - and _. It is made switched off, so that you can set its limits first.
+promo-unreadable = ⚠️ A code and what it gives were not found in that. Keep to the example, with a blank between the two.
+promo-exists = ⚠️ The code { $code } is on already. Switch that one off first, or choose another name.
+promo-exists-on = ⚠️ Another code of this name is on. Switch that one off first.
+promo-made = ✅ Made, and still off. Set its limits, then switch it on.
+promo-limit-ask = { $limit ->
+        [days] For how many days from now can <code>{ $code }</code> be entered? <code>0</code>: for good.
+        [uses] How often can <code>{ $code }</code> be used by all customers together? <code>0</code>: any number of times.
+       *[each] How often can one customer use <code>{ $code }</code>? At least <code>1</code>.
+    }
+promo-off-confirm =
+    <b>Switch { $code } off?</b>
+
+    Nobody can enter it any more. Purchases that were opened with it keep their price. It can be switched on again.
+
+discounts = 🎁 <b>Personal discounts</b>
+    The larger of it and a promo code counts.
+discounts-none = Nobody has one.
+discount-line = { $state ->
+        [over] ⚪️
+       *[on] 🟢
+    } { $name } <code>{ $id }</code>: −{ $percent } %, until { $until }
+button-discount-one = { $name } · −{ $percent } %
+button-discount-new = ➕ Give a discount
+discount-ask =
+    Write whom, how many <b>percent</b>, and for how many <b>days</b> if not for good: <code>@anna 15 30</code> or <code>123456789 15</code>
+
+    The customer is named by the @name or the Telegram id, and has to have written to the bot.
+discount-unreadable = ⚠️ Customer, percent (1 to 99) and days (1 to 36500) were not found in that. Keep to the example.
+discount-unknown = ⚠️ Nobody of that name or id has written to this bot. Check the spelling, or write the Telegram id.
+discount-confirm =
+    <b>−{ $percent } % for { $name }</b> <code>{ $id }</code>, { $for_good ->
+        [yes] for good
+       *[no] for { $days ->
+            [one] { $days } day
+           *[other] { $days } days
+        }
+    }?
+
+    It counts for every purchase from now on, in place of a discount that this customer has. Monthly subscriptions in Stars keep their price.
+discount-off-confirm =
+    <b>{ $name }</b> <code>{ $id }</code>: −{ $percent } %, until { $until }.
+
+    <b>Take the discount away?</b> What is being paid at this moment keeps its price.
+
+texts = ✍️ <b>Texts of the bot</b>
+    In which language?
+button-texts-in = { $language }
+texts-written = ✍️ <b>Texts in “{ $language }”</b> that were written here
+texts-search = 🔎 Write a part of a text, or of its name, to find it.
+texts-found = 🔎 <b>Found</b>
+texts-not-found = 🔎 Nothing like that was found. Write another part of the text.
+text-line = • <code>{ $key }</code>: { $text }
+text-one =
+    ✍️ <code>{ $key }</code> · { $language }
+    { $origin ->
+        [bot] Written here by { $by }, { $at }
+        [folder] From your folder of texts
+       *[package] The bot’s own
+    }
+    Values: { $values }
+text-replaces = In place of:
+button-text-write = ✏️ Write it anew
+button-text-reset = ↩️ As it was before
+text-ask =
+    Write the text <code>{ $key }</code> in <b>{ $language }</b>, with Telegram’s HTML if you like.
+
+    Values it may use: { $values }. It is checked before it counts.
+text-refused = ⚠️ <b>This cannot be said like that</b>
+text-fault = • It { $fault }
+text-reset-confirm =
+    <b>Say <code>{ $key }</code> as before?</b>
+
+    What was written here is lost. It will be:
+
+ways = 💳 <b>Ways to pay</b>
+    What is switched off is not offered; what was opened can still be paid by it, and renewals go on.
+way-line = { $state ->
+        [on] 🟢
+       *[off] ⚪️
+    } { $method ->
+        [stars] Telegram Stars
+        [yookassa] Card or SBP (YooKassa)
+        [cryptopay] Crypto (Crypto Pay)
+        [balance] Balance
+       *[other] { $method }
+    }
+button-way = { $state ->
+        [on] ⚪️ Switch off:
+       *[off] 🟢 Offer:
+    } { $method ->
+        [stars] Telegram Stars
+        [yookassa] card or SBP
+        [cryptopay] crypto
+        [balance] balance
+       *[other] { $method }
+    }
+way-off-confirm =
+    <b>Offer this way to pay no longer: { $method ->
+        [stars] Telegram Stars
+        [yookassa] card or SBP
+        [cryptopay] crypto
+        [balance] balance
+       *[other] { $method }
+    }?</b>
+
+    Customers do not see it any more. What was opened can still be paid by it.{ $last ->
+        [yes] { " " }<b>It is the last one: nobody can buy anything then.</b>
+       *[no] { "" }
+    }

@@ -1244,3 +1244,272 @@ audit-log-empty = 📜 <b>Что делали операторы</b>
     Пока ничего.
 audit-line = <b>{ $at }</b> { $actor } ({ $role })
     { $action } · { $subject }{ $change }{ $why }
+
+## Каталог, для тех, кто ведёт магазин
+
+period-description = <i>{ $text }</i>
+button-catalogue = 🏷 Каталог
+button-plans-edit = 📦 Тарифы и цены
+button-promos = 🎟 Промокоды
+button-discounts = 🎁 Скидки
+button-texts = ✍️ Тексты
+button-ways = 💳 Способы оплаты
+button-catalogue-yes = ✅ Да
+catalogue =
+    🏷 <b>Каталог</b>
+
+    Каждое изменение действует сразу. Купленное и то, что оплачивают прямо сейчас, сохраняет свою цену.
+catalogue-done = ✅ Готово.
+catalogue-refused = ⚠️ { $reason ->
+        [gone] Этого больше нет. Посмотрите, что есть сейчас.
+        [plan_id] Id тарифа — от 1 до 32 маленьких букв a–z, цифр и _, первой идёт буква. Сначала id, потом название: <code>family Семейный</code>
+        [plan_exists] Тариф с таким id уже есть, возможно, снятый с продажи. Выберите другой id.
+        [plans_full] Тарифов уже 50 — больше, чем клиент сможет выбрать. Используйте старый.
+        [title] Название — от 1 до 32 символов, чтобы поместилось на кнопке. Пришлите ещё раз.
+        [last_title] Это единственное название тарифа. Сначала напишите другое.
+        [description] Описание — от 1 до 300 символов. Пришлите ещё раз.
+        [days] Срок — целое число дней от 1 до 3660. Пришлите число, например <code>90</code>
+        [period_exists] У тарифа уже есть такой срок. Откройте его и верните в продажу.
+        [periods_full] У тарифа не больше 20 сроков. Используйте старый.
+        [currency] Такая валюта здесь неизвестна.
+        [no_shop_price] Чтобы продавать этот срок, нужна цена в валюте магазина. Задайте её.
+        [shop_price_needed] Сроку в продаже нужна цена в валюте магазина. Сначала снимите его с продажи или измените цену.
+       *[amount] Цена — сумма больше 0, знаков после точки не больше, чем у валюты. Напишите её так: <code>249.00</code>
+    }
+catalogue-plans = 📦 <b>Тарифы</b> в том порядке, в котором их видят клиенты
+catalogue-plan-line = { $state ->
+        [on] 🟢
+       *[off] ⚪️
+    } <b>{ $title }</b> <code>{ $id }</code> · в продаже { $count }
+button-plan-edit = { $title }
+button-plan-new = ➕ Новый тариф
+catalogue-plan =
+    📦 <b>{ $title }</b> <code>{ $id }</code>
+    { $state ->
+        [on] 🟢 в продаже
+       *[off] ⚪️ не продаётся
+    } · { $edited ->
+        [yes] изменён здесь: plans.toml его не трогает
+       *[no] как в plans.toml
+    }
+catalogue-said = <i>{ $text }</i>
+catalogue-period-line = { $state ->
+        [on] 🟢
+       *[off] ⚪️
+    } { $period }: { $prices }
+catalogue-no-period = Сроков пока нет: добавьте срок и цену.
+button-period-edit = ⏱ { $period }
+button-period-new = ➕ Срок
+button-plan-words = 🔤 Название, описание
+button-move-up = ⬆️ Выше
+button-move-down = ⬇️ Ниже
+button-off-sale = ⚪️ Снять с продажи
+button-on-sale = 🟢 В продажу
+button-history-of = 📜 История
+button-give-back = ↩️ Как в plans.toml
+catalogue-plan-ask =
+    Пришлите <b>id</b> нового тарифа и <b>название</b> на вашем языке ({ $language }), вот так: <code>family Семейный</code>
+
+    Id нужен вам и ссылкам, он не меняется. Тариф не продаётся, пока вы его не включите.
+catalogue-plan-made = ✅ Создан. Он пока не продаётся: добавьте срок, задайте цену и включите оба.
+catalogue-words = 🔤 Названия и описания <code>{ $id }</code>
+catalogue-words-line = <b>{ $language }</b>: { $title }
+    <i>{ $text }</i>
+button-title-in = ✏️ Название · { $language }
+button-description-in = ✏️ Описание · { $language }
+catalogue-title-ask = Пришлите название <b>{ $title }</b> на языке <b>{ $language }</b>, не длиннее 32 символов. <code>-</code> убирает его: тогда показывается название на другом языке.
+catalogue-description-ask = Пришлите, что клиенты прочтут о <b>{ $title }</b> на языке <b>{ $language }</b>, не длиннее 300 символов. <code>-</code> убирает описание.
+catalogue-off-confirm =
+    <b>Снять «{ $title }» с продажи?</b>
+
+    Выбрать его больше нельзя. У кого он есть, тот пользуется до конца; то, что оплачивают прямо сейчас, будет выдано. Автопродление с баланса скажет клиенту, что тариф не продаётся.
+catalogue-moved = ✅ Теперь место { $place }. Порядок тарифов отныне задаёт магазин, plans.toml его не трогает.
+catalogue-back-confirm =
+    <b>Пусть «{ $title }» снова задаёт plans.toml?</b>
+
+    При следующем запуске или перечитывании всё, что изменено здесь, пропадёт: названия, сроки и цены придут из файла. Если <code>{ $id }</code> в нём нет, тариф уйдёт с продажи.
+catalogue-history = 📜 <b>История</b> <code>{ $id }</code>
+catalogue-history-none = Здесь пока ничего не меняли.
+catalogue-period-ask = На сколько дней новый срок тарифа <b>{ $title }</b>? Пришлите число, например <code>90</code>
+catalogue-period-made = ✅ Создан. Задайте цену и включите продажу.
+catalogue-period =
+    ⏱ <b>{ $title }</b> · { $period }
+    { $state ->
+        [on] 🟢 в продаже
+       *[off] ⚪️ не продаётся
+    }{ $whole ->
+        [yes] { "" }
+       *[no] { " " }(весь тариф не продаётся)
+    }
+
+    Цены: <b>{ $prices }</b>
+button-price-edit = ✏️ { $price }
+button-price-drop = ✖️ { $currency }
+button-price-first = ➕ Цена в { $currency }
+button-price-new = ➕ Другая валюта
+catalogue-price-ask = Пришлите новую цену <b>{ $title }</b>, { $period }, в <b>{ $currency }</b>, например <code>249.00</code>. XTR — это Telegram Stars, они целые.
+catalogue-price-new-ask = Пришлите валюту и цену <b>{ $title }</b>, { $period }: <code>USD 2.99</code>. <code>XTR 150</code> — цена в Telegram Stars; { $currency } — валюта самого магазина.
+catalogue-price-confirm =
+    <b>{ $title }</b>, { $period }: <b>{ $old } → { $new }</b>
+
+    Действует с этой минуты. Купленное и то, что оплачивают прямо сейчас, сохраняет старую цену; ежемесячные подписки в Stars тоже. Автопродление с баланса возьмёт новую.
+catalogue-drop-confirm =
+    <b>Больше не продавать «{ $title }», { $period }, за { $currency }?</b>
+
+    Способы оплаты в { $currency } для него больше не предлагаются. То, что оплачивают прямо сейчас, будет выдано.
+catalogue-number-unreadable = ⚠️ Это не целое число подходящей величины. Пришлите только цифры, например <code>30</code>
+
+promos = 🎟 <b>Промокоды</b>
+promos-none = Пока ни одного.
+promo-line = { $state ->
+        [on] 🟢
+       *[off] ⚪️
+    } <code>{ $code }</code> { $gives }, использован { $used }/{ $most }, до { $until }
+promo-gives = { $kind ->
+        [percent] −{ $value } %
+        [days] +{ $value } дн.
+       *[money] +{ $value }
+    }
+button-promo-one = { $code }
+button-promo-new = ➕ Новый код
+promo-one =
+    🎟 <code>{ $code }</code> · { $state ->
+        [on] 🟢 действует
+       *[off] ⚪️ выключен
+    }
+
+    Даёт: <b>{ $gives }</b>
+    До: { $until }
+    Использован: { $used } из { $most }
+    Одним клиентом: { $each }
+button-limit = { $limit ->
+        [days] ⏳ Срок
+        [uses] 🔢 Всего
+       *[each] 👤 На клиента
+    }
+button-promo-off = ⚪️ Выключить
+button-promo-on = 🟢 Включить
+promo-kinds = Что даст новый код?
+button-promo-kind = { $kind ->
+        [percent] ％ Скидка на покупку
+        [days] 📅 Дни сверху
+       *[money] 💰 Деньги на баланс
+    }
+promo-ask =
+    Пришлите <b>код</b> и <b>что он даёт</b>, вот так: { $kind ->
+        [percent] <code>SPRING 25</code> — скидка 25 % (от 1 до 99)
+        [days] <code>SPRING 7</code> — 7 дней сверху (от 1 до 3660)
+       *[money] <code>SPRING 100.00</code> — 100 { $currency } на баланс
+    }
+
+    Код — от 3 до 32 букв A–Z, цифр, - и _. Он создаётся выключенным, чтобы вы сначала задали ограничения.
+promo-unreadable = ⚠️ Не удалось найти код и то, что он даёт. Пишите как в примере, через пробел.
+promo-exists = ⚠️ Код { $code } уже действует. Сначала выключите его или выберите другое имя.
+promo-exists-on = ⚠️ Другой код с этим именем уже действует. Сначала выключите его.
+promo-made = ✅ Создан и пока выключен. Задайте ограничения и включите его.
+promo-limit-ask = { $limit ->
+        [days] Сколько дней начиная с этой минуты можно вводить <code>{ $code }</code>? <code>0</code> — всегда.
+        [uses] Сколько раз все клиенты вместе могут использовать <code>{ $code }</code>? <code>0</code> — сколько угодно.
+       *[each] Сколько раз один клиент может использовать <code>{ $code }</code>? Не меньше <code>1</code>.
+    }
+promo-off-confirm =
+    <b>Выключить { $code }?</b>
+
+    Ввести его больше нельзя. Покупки, открытые с ним, сохраняют цену. Код можно включить снова.
+
+discounts = 🎁 <b>Личные скидки</b>
+    Считается большая из личной скидки и промокода.
+discounts-none = Ни у кого нет.
+discount-line = { $state ->
+        [over] ⚪️
+       *[on] 🟢
+    } { $name } <code>{ $id }</code>: −{ $percent } %, до { $until }
+button-discount-one = { $name } · −{ $percent } %
+button-discount-new = ➕ Дать скидку
+discount-ask =
+    Напишите, кому, сколько <b>процентов</b> и на сколько <b>дней</b>, если не навсегда: <code>@anna 15 30</code> или <code>123456789 15</code>
+
+    Клиента называют по @имени или Telegram id; он должен был написать боту.
+discount-unreadable = ⚠️ Не удалось найти клиента, проценты (от 1 до 99) и дни (от 1 до 36500). Пишите как в примере.
+discount-unknown = ⚠️ Никто с таким именем или id этому боту не писал. Проверьте написание или пришлите Telegram id.
+discount-confirm =
+    <b>−{ $percent } % для { $name }</b> <code>{ $id }</code>, { $for_good ->
+        [yes] навсегда
+       *[no] на { $days ->
+            [one] { $days } день
+            [few] { $days } дня
+           *[many] { $days } дней
+        }
+    }?
+
+    Действует на каждую покупку с этой минуты, вместо прежней личной скидки. Ежемесячные подписки в Stars сохраняют цену.
+discount-off-confirm =
+    <b>{ $name }</b> <code>{ $id }</code>: −{ $percent } %, до { $until }.
+
+    <b>Убрать скидку?</b> То, что оплачивают прямо сейчас, сохраняет свою цену.
+
+texts = ✍️ <b>Тексты бота</b>
+    На каком языке?
+button-texts-in = { $language }
+texts-written = ✍️ <b>Тексты на языке «{ $language }»</b>, написанные здесь
+texts-search = 🔎 Пришлите часть текста или его имени, чтобы найти его.
+texts-found = 🔎 <b>Найдено</b>
+texts-not-found = 🔎 Ничего похожего не нашлось. Пришлите другую часть текста.
+text-line = • <code>{ $key }</code>: { $text }
+text-one =
+    ✍️ <code>{ $key }</code> · { $language }
+    { $origin ->
+        [bot] Написан здесь: { $by }, { $at }
+        [folder] Из вашей папки текстов
+       *[package] Собственный текст бота
+    }
+    Значения: { $values }
+text-replaces = Вместо:
+button-text-write = ✏️ Написать заново
+button-text-reset = ↩️ Вернуть как было
+text-ask =
+    Пришлите текст <code>{ $key }</code> на языке <b>{ $language }</b>, можно с HTML Telegram.
+
+    Значения, которые можно использовать: { $values }. Перед тем как текст начнёт действовать, он проверяется.
+text-refused = ⚠️ <b>Так сказать нельзя</b>
+text-fault = • Причина: { $fault }
+text-reset-confirm =
+    <b>Вернуть <code>{ $key }</code> как было?</b>
+
+    Написанное здесь пропадёт. Будет:
+
+ways = 💳 <b>Способы оплаты</b>
+    Выключенное не предлагается; уже открытое можно оплатить, продления идут дальше.
+way-line = { $state ->
+        [on] 🟢
+       *[off] ⚪️
+    } { $method ->
+        [stars] Telegram Stars
+        [yookassa] Карта или СБП (ЮKassa)
+        [cryptopay] Криптовалюта (Crypto Pay)
+        [balance] Баланс
+       *[other] { $method }
+    }
+button-way = { $state ->
+        [on] ⚪️ Выключить:
+       *[off] 🟢 Включить:
+    } { $method ->
+        [stars] Telegram Stars
+        [yookassa] карта или СБП
+        [cryptopay] криптовалюта
+        [balance] баланс
+       *[other] { $method }
+    }
+way-off-confirm =
+    <b>Больше не предлагать этот способ: { $method ->
+        [stars] Telegram Stars
+        [yookassa] карта или СБП
+        [cryptopay] криптовалюта
+        [balance] баланс
+       *[other] { $method }
+    }?</b>
+
+    Клиенты его больше не увидят. Уже открытое можно оплатить.{ $last ->
+        [yes] { " " }<b>Он последний: после этого купить ничего нельзя.</b>
+       *[no] { "" }
+    }

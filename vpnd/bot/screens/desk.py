@@ -9,6 +9,7 @@ from typing import Any, Final
 from vpnd.bot.admin_callbacks import Status, Switches
 from vpnd.bot.button_data import Action
 from vpnd.bot.callbacks import Home
+from vpnd.bot.catalogue_callbacks import Catalogue
 from vpnd.bot.desk_callbacks import AddOperator, AuditLog, Desk, OneOperator, Operators, RoleAsk, RoleNow
 from vpnd.bot.markup import code
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
@@ -31,6 +32,7 @@ SECTIONS: Final[tuple[tuple[Permission, str, Action], ...]] = (
     (Permission.SWITCH, "button-switches", Switches()),
     (Permission.OPERATORS, "button-operators", Operators()),
     (Permission.AUDIT, "button-audit-log", AuditLog()),
+    (Permission.CATALOGUE, "button-catalogue", Catalogue()),
 )
 
 
@@ -162,3 +164,8 @@ def _values(values: Any) -> str:
         for name, value in values.items()
     )
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def entry_lines(speech: Speech, entries: Sequence[Entry]) -> list[str]:
+    """Lines of the audit log, as finished HTML: for the history of one thing."""
+    return [_entry(speech, entry) for entry in entries]

@@ -117,7 +117,9 @@ def periods(
     key = "periods-renew" if target.renews else "periods-more" if target.fresh else "periods"
     # The lines are finished HTML already.
     text = speech.say(key, title=own[0].title(speech.language), list=Markup("\n".join(lines)))
-    return Screen(text, tuple(rows))
+    about = own[0].description(speech.language)
+    said = None if about is None else speech.say("period-description", text=about)
+    return Screen(paragraphs(text, said), tuple(rows))
 
 
 def _back_from_periods(speech: Speech, offers: Sequence[Offer], target: Target) -> Row:

@@ -10,7 +10,7 @@ from vpnd.bot.callbacks import Home
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
 from vpnd.bot.screens.trouble import banner
 from vpnd.bot.speech import Speech
-from vpnd.shop.switches import SHOP, TRIAL, Snapshot, Switch
+from vpnd.shop.switches import PAY, SHOP, TRIAL, Snapshot, Switch
 
 #: Buttons of one screen, lines about pauses, and letters of a reason: all of it fits into Telegram's 4096.
 _MOST: Final = 40
@@ -29,8 +29,9 @@ def overview(speech: Speech, snapshot: Snapshot, *, preface: str | None = None) 
     if len(snapshot.all_paused) > _LINES:
         paused.append(speech.say("alarm-more", count=len(snapshot.all_paused) - _LINES))
     ordered = sorted(snapshot.switches.values(), key=lambda one: (one.name not in _FIRST, one.name))
-    # A name that no button can carry is switched from the shell.
-    buttons = [_button(speech, switch) for switch in ordered if is_word(switch.name)][:_MOST]
+    # A name that no button can carry is switched from the shell; ways to pay have a screen of their own.
+    carried = [one for one in ordered if is_word(one.name) and not one.name.startswith(PAY)]
+    buttons = [_button(speech, switch) for switch in carried][:_MOST]
     pairs = [tuple(buttons[start : start + 2]) for start in range(0, len(buttons), 2)]
     rows: list[Row] = [*pairs]
     if snapshot.banner is not None:
