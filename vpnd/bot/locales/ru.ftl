@@ -1244,3 +1244,267 @@ audit-log-empty = 📜 <b>Что делали операторы</b>
     Пока ничего.
 audit-line = <b>{ $at }</b> { $actor } ({ $role })
     { $action } · { $subject }{ $change }{ $why }
+
+## Стол клиентов
+
+button-find = 🔎 Найти клиента
+button-card = 👤 Карточка
+button-letters = 📭 Не отправлено
+find-ask =
+    🔎 <b>Кто это?</b>
+
+    Пришлите Telegram id, @имя или начало имени, реферальный код, ссылку на подписку, ссылку vless, номер покупки, счёта или платежа либо uuid ключа.
+find-nobody = По этому никто не нашёлся. Проверьте написание или пришлите что-нибудь другое.
+find-several = 🔎 <b>Подходят несколько</b>
+find-line = • { $name } { $id }
+button-hit = { $state ->
+        [blocked] 🚫 { $name }
+        [erased] 🗑 { $name }
+       *[usual] 👤 { $name }
+    }
+card = 👤 <b>{ $name }</b> { $id } · customer:{ $number }
+card-since = С { $since } UTC · язык: { $language } · { $reach ->
+        [yes] на связи
+        [no] недоступен: заблокировал бота
+       *[erased] недоступен, пока не напишет сам
+    }
+card-role = 🛠 Оператор магазина: { $role ->
+        [owner] владелец
+        [manager] управляющий
+        [support] поддержка
+       *[reader] только просмотр
+    }
+card-blocked = 🚫 <b>Заблокирован</b> с { $since } UTC: доступ выключен, платежи засчитываются
+card-erased = 🗑 Данные удалены { $since } UTC. Сохранены Telegram id, платежи, баланс, кто кого пригласил и что был пробный период.
+card-trial = 🎁 Пробный период до { $until } UTC{ $over ->
+        [yes] , закончился
+       *[no] , идёт
+    }
+card-referrer = Пригласил { $name } { $id }
+card-guests = Код { $code } · гостей: { $guests }, платят: { $paying }
+card-balance = 💰 Баланс <b>{ $total }</b>, из них подарок: { $bonus }
+card-owed = Долг магазину: { $amount }
+card-discount = Скидка { $percent } %, до { $until }
+card-no-subscriptions = Подписок пока нет
+card-subscription = { $state ->
+        [on] 🟢
+        [held] 🚫
+       *[off] ⚪️
+    } <b>{ $title }</b> до { $until } UTC{ $trial ->
+        [yes] , пробная
+       *[no] { "" }
+    } · продление: { $renews ->
+        [balance] с баланса
+        [stars] через Telegram, звёздами
+       *[off] нет
+    } · узлов знают: { $acknowledged } из { $nodes }
+card-payments = Оплачено покупок: { $count }
+card-payment = • { $at } · { $amount } · { $provider } · { $kind ->
+        [access] доступ
+        [topup] пополнение
+       *[other] не за наш товар
+    } · возвращено: { $back }
+button-give-days = 📅 Дни
+button-give-money = 💰 Баланс
+button-other-plan = 🔄 Тариф
+button-reissue = 🔗 Новая ссылка
+button-refund-some = ↩️ Возврат
+button-write-to = ✍️ Написать
+button-block = 🚫 Заблокировать
+button-unblock = ✅ Разблокировать
+button-timeline = 🕰 Что было
+payments-which = ↩️ <b>Какой платёж вернуть?</b>
+payments-none = Возвращать здесь больше нечего.
+button-payment = { $at } · { $amount }
+timeline = 🕰 <b>Что было</b> (UTC)
+timeline-empty = Дальше ничего нет.
+timeline-line = <b>{ $at }</b> { $what }
+event-joined = 👋 первое сообщение боту{ $invited ->
+        [yes] , по приглашению
+       *[no] { "" }
+    }
+event-payment = 💳 { $amount } через { $provider } за { $what ->
+        [access] доступ
+        [topup] баланс
+       *[other] неизвестную покупку
+    }{ $origin ->
+        [renewal] , автопродление
+        [recurring] , списал Telegram
+       *[other] { "" }
+    }: { $outcome ->
+        [settled] зачтено
+        [second_charge] повторный платёж
+        [underpaid] недоплата
+       *[held] удержано
+    } ({ $purchase })
+event-grant = ✅ { $days } дн. по { $plan }, до { $until }: { $why ->
+        [purchase] куплено
+        [promo] промокод
+        [gift] подарок
+       *[trial] пробный период
+    }
+event-ended = ⌛️ { $plan } закончился
+event-refund = ↩️ { $amount } { $route ->
+        [provider] плательщику
+       *[balance] на баланс
+    }: { $status ->
+        [requested] запрошено
+        [done] сделано
+        [to_balance] ушло на баланс
+       *[stuck] застряло
+    } ({ $by })
+event-plan = 🔄 тариф { $from } → { $to }
+event-link = 🔗 новая ссылка для { $plan }
+event-reward = 🤝 { $amount } за гостя
+event-message = ✉️ { $template }: { $status ->
+        [done] отправлено
+        [dropped] отменено
+       *[dead] не вышло
+    }
+event-deed = 🛠 { $actor }: { $action } — { $reason }
+event-erased = 🗑 данные удалены по просьбе
+deed-which = Какая подписка у <b>{ $name }</b>?
+button-one-of = { $title } · { $until }
+deed-new-plan = У <b>{ $name }</b> пока нет подписки. Дни какого тарифа выдать?
+deed-other-plan = Какой тариф нужен для <b>{ $name }</b>? Остаток превратится во время нового тарифа той же стоимости.
+deed-ask-days =
+    📅 Сколько дней для <b>{ $name }</b>?
+
+    Нажмите или напишите число; с минусом дни забираются: <code>-7</code>.
+deed-days-wrong = Это не число дней. Нужно от 1 до 3660, например <code>30</code> или <code>-7</code>.
+button-days = { $days } дн.
+deed-ask-money =
+    💰 На балансе <b>{ $name }</b> лежит <b>{ $total }</b>.
+
+    Напишите, сколько выдать, в { $currency }; с минусом сумма забирается: <code>-100</code>.
+deed-money-wrong = Это не сумма. Напишите, например, <code>250</code> или <code>-99,50</code>.
+deed-ask-text =
+    ✍️ Напишите сообщение для <b>{ $name }</b>, до 3000 знаков. Оно уйдёт как есть, от имени магазина, а не от вашего.
+deed-ask-reason =
+    { $kind ->
+        [days] 📅 Дни для <b>{ $name }</b>
+        [take-days] 📅 Забрать дни: <b>{ $name }</b>
+        [money] 💰 Деньги для <b>{ $name }</b>
+        [take-money] 💰 Забрать деньги: <b>{ $name }</b>
+        [plan] 🔄 Другой тариф для <b>{ $name }</b>
+        [link] 🔗 Новая ссылка для <b>{ $name }</b>
+        [block] 🚫 Блокировка: <b>{ $name }</b>
+        [unblock] ✅ Снять блокировку: <b>{ $name }</b>
+       *[message] ✍️ Сообщение для <b>{ $name }</b>
+    }
+
+    Почему? Напишите причину в нескольких словах: она сохранится в журнале действий.
+deed-confirm =
+    { $kind ->
+        [days] Выдать дни: <b>{ $name }</b>?
+        [take-days] Забрать дни: <b>{ $name }</b>?
+        [money] Выдать деньги: <b>{ $name }</b>?
+        [take-money] Забрать деньги: <b>{ $name }</b>?
+        [plan] Сменить тариф: <b>{ $name }</b>?
+        [link] Перевыпустить ссылку: <b>{ $name }</b>?
+        [block] Заблокировать: <b>{ $name }</b>?
+        [unblock] Разблокировать: <b>{ $name }</b>?
+       *[message] Отправить это: <b>{ $name }</b>?
+    }
+deed-reason = Почему: { $reason }
+deed-access =
+    Было: { $plan } до { $before } UTC
+    Станет: <b>{ $into }</b> до <b>{ $after }</b> UTC, доступ { $state ->
+        [active] включён
+       *[expired] выключен
+    }
+deed-balance =
+    Было: { $before }
+    Станет: <b>{ $after }</b>
+deed-link = Старая ссылка { $into } сразу перестанет работать, даже если ею сейчас пользуются; новая ждёт в разделе «Моя подписка».
+deed-block =
+    { $count ->
+        [0] Выключать нечего: доступа нет.
+        [one] { $count } подписка сразу выключится на всех узлах.
+        [few] { $count } подписки сразу выключатся на всех узлах.
+       *[many] { $count } подписок сразу выключатся на всех узлах.
+    } { $stars ->
+        [0] { "" }
+       *[other] Telegram попросят больше не списывать.
+    }
+    Бот ответит только, что доступ закрыт. Срок идёт дальше; всё, что оплачено, засчитывается.
+deed-unblock =
+    { $count ->
+        [0] Оставшегося срока нет ни у одной подписки.
+        [one] { $count } подписка снова включится на оставшийся срок.
+        [few] { $count } подписки снова включатся на оставшийся срок.
+       *[many] { $count } подписок снова включатся на оставшийся срок.
+    }
+button-deed-yes = { $kind ->
+        [days] ✅ Да, выдать
+        [take-days] ✅ Да, забрать
+        [money] ✅ Да, выдать
+        [take-money] ✅ Да, забрать
+        [plan] ✅ Да, сменить
+        [link] ✅ Да, перевыпустить
+        [block] 🚫 Да, заблокировать
+        [unblock] ✅ Да, разблокировать
+       *[message] ✉️ Да, отправить
+    }
+deed-done = { $kind ->
+        [days] ✅ Дни выданы.
+        [take-days] ✅ Дни забраны.
+        [money] ✅ Деньги выданы.
+        [take-money] ✅ Деньги забраны.
+        [plan] ✅ Тариф сменён.
+        [link] ✅ Ссылка перевыпущена.
+        [block] 🚫 Заблокирован.
+        [unblock] ✅ Разблокирован.
+       *[message] ✅ Сообщение отправляется.
+    }
+deed-refused = 🚫 { $why ->
+        [no_customer] Такого клиента нет. Найдите его заново.
+        [no_subscription] Эта подписка не этого клиента. Откройте карточку заново.
+        [no_plan] Такого тарифа нет. Выберите другой.
+        [own_days] Дни самому себе выдаёт только владелец. Попросите другого оператора.
+        [own_money] Деньги самому себе не выдаёт никто. Это сделает другой оператор или владелец из консоли.
+        [own_refund] Собственный платёж возвращает себе только владелец. Попросите другого оператора.
+        [operator] Оператора магазина заблокировать нельзя. Сначала снимите роль.
+        [blocked] Клиент заблокирован. Сначала разблокируйте.
+        [as_it_was] Так уже и есть: ничего не изменилось.
+        [too_little] На балансе меньше. Забрать можно не больше, чем показано в карточке.
+        [too_much] Столько за один раз выдать или забрать нельзя.
+        [nothing_left] У этой подписки не осталось времени, забирать нечего.
+        [plan_impossible] Сменить тариф нельзя: от подписки ничего не осталось, она пробная, её продлевает Telegram или у одного из тарифов нет цены. Выдайте дни другого тарифа.
+        [link_off] Подписка выключена. Сначала выдайте дни или разблокируйте.
+        [link_too_soon] Ссылку перевыпустили только что. Подождите десять минут.
+        [unreachable] Ничего не дойдёт: бот у клиента заблокирован или данные удалены. Написать можно, когда клиент напишет сам.
+       *[no_words] В сообщении от 1 до 3000 знаков.
+    }
+deed-gone = Этот вопрос устарел или был задан другому оператору. Откройте карточку и начните заново.
+letters = 📭 <b>Не отправлено</b>
+letters-none =
+    📭 <b>Не отправлено</b>
+
+    Пусто: всё, что нужно было отправить, ушло или ждёт своей очереди.
+letter-line =
+    • <b>{ $kind }</b> <code>{ $key }</code>
+    { $at } UTC, попыток: { $failures }
+    { $error }
+letter = 📭 <b>Отправить не вышло</b>
+button-letter-again = 🔁 Ещё раз
+button-letter-drop = 🗑 Отменить
+button-letter-drop-yes = 🗑 Да, отменить
+letter-drop = Отменить насовсем? Получатель этого не увидит.
+letter-gone = Этим уже кто-то занялся.
+letter-tried = 🔁 Пробуем ещё раз, со всеми попытками.
+letter-dropped = 🗑 Отменено.
+
+## Что клиент слышит от оператора
+
+gift-days = 🎁 <b>{ $period } в подарок</b> от нас. Подписка действует до <b>{ $until }</b>.
+gift-money = 🎁 Мы положили <b>{ $amount }</b> на ваш баланс. Потратьте их здесь на что угодно.
+link-renewed = 🔗 Мы сделали вам новую ссылку. Старая больше не работает: откройте подписку и добавьте новую в приложение.
+unblocked = { $back ->
+        [yes] ✅ Доступ снова открыт на оставшееся у вас время. С возвращением!
+       *[no] ✅ Бот снова вам доступен. С возвращением!
+    }
+operator-message = ✉️ <b>Сообщение от нас</b>
+blocked = Ваш доступ закрыт.
+blocked-support = Ваш доступ закрыт. Если это ошибка, напишите { $support }.
+paid-while-blocked = Мы получили <b>{ $amount }</b>: ничего не потеряно, время до <b>{ $until }</b> за вами записано.

@@ -9,6 +9,7 @@ from typing import Any, Final
 from vpnd.bot.admin_callbacks import Status, Switches
 from vpnd.bot.button_data import Action
 from vpnd.bot.callbacks import Home
+from vpnd.bot.customer_callbacks import DeadLetters, FindCustomer
 from vpnd.bot.desk_callbacks import AddOperator, AuditLog, Desk, OneOperator, Operators, RoleAsk, RoleNow
 from vpnd.bot.markup import code
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
@@ -31,6 +32,8 @@ SECTIONS: Final[tuple[tuple[Permission, str, Action], ...]] = (
     (Permission.SWITCH, "button-switches", Switches()),
     (Permission.OPERATORS, "button-operators", Operators()),
     (Permission.AUDIT, "button-audit-log", AuditLog()),
+    (Permission.CUSTOMERS, "button-find", FindCustomer()),
+    (Permission.DEAD_LETTERS, "button-letters", DeadLetters()),
 )
 
 
