@@ -9,6 +9,7 @@ from uuid import UUID
 
 import attrs
 import screen_samples_catalogue
+import screen_samples_customers
 import screen_samples_desk
 
 from vpnd.bot.admin_callbacks import RefundAllNow, RefundNow
@@ -196,6 +197,7 @@ RECEIPT = {
     "balance_currency": "RUB",
 }
 ARGS: dict[str, dict[str, Any]] = {
+    **screen_samples_customers.ARGS,
     "expired": {"subscription_id": HUGE, "plan_id": PLAN, "expires_at": NOW.isoformat()},
     "underpaid": {"purchase": "p" + "7" * 24, "received": 100, "missing": 200, "currency": "RUB"},
     "referral_reward": {"amount": 1990, "currency": "RUB", "percent": 10},
@@ -226,8 +228,9 @@ ARGS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 PLANNED = {"node": "n" * 32, "starts_at": NOW.isoformat(), "ends_at": NOW.isoformat(), "others": True}
+#: Screens with nothing to press: what admins are told, and the one line for somebody who is shut out ("shut").
 FOR_ADMINS = (
-    "held_charge", "refund_refused", "books_wrong", "reconciliation", "node_stopped", "activation_late",
+    "held_charge", "refund_refused", "books_wrong", "reconciliation", "node_stopped", "activation_late", "shut",
 )  # fmt: skip
 ENDING = Ending(NOW, NOW + timedelta(hours=70), True, True, TITLES, timedelta(hours=5.5))
 OVER = attrs.evolve(ENDING, expires_at=NOW - timedelta(days=1), active=False, ahead=timedelta())
@@ -276,7 +279,7 @@ SHORT = {
 }  # fmt: skip
 
 #: The screens of those who run the shop, a module a room.
-OPERATORS_ROOMS = (screen_samples_desk, screen_samples_catalogue)
+OPERATORS_ROOMS = (screen_samples_desk, screen_samples_catalogue, screen_samples_customers)
 
 
 def ways(offer: Offer, percent: int = 0) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vpnd.bot.counters import stale_presses_total
-from vpnd.bot.screens import desk
+from vpnd.bot.screens import desk, from_operator
 from vpnd.bot.screens.trouble import not_on_sale, shop_paused
 from vpnd.bot.visit import Visit
 from vpnd.shop.operators import NotAllowed
@@ -30,6 +30,11 @@ async def off_sale(visit: Visit) -> None:
 async def paused(visit: Visit) -> None:
     """Say that nothing is sold for the moment."""
     await visit.show(shop_paused(visit.speech, visit.deps.banner))
+
+
+async def shut_out(visit: Visit) -> None:
+    """Say to somebody who is blocked that he is: one line, and nothing to press."""
+    await visit.show(from_operator.blocked(visit.speech, visit.deps.support))
 
 
 async def not_allowed(visit: Visit, error: NotAllowed) -> None:

@@ -11,6 +11,7 @@ import attrs
 
 from vpnd.bot import admin_callbacks as admins
 from vpnd.bot import button_data, catalogue_callbacks
+from vpnd.bot import customer_callbacks as customers
 from vpnd.bot import desk_callbacks as desk
 from vpnd.bot import own_callbacks as own
 from vpnd.bot.button_data import MAX_BYTES, Action
@@ -359,6 +360,26 @@ _LETTERS: Final[dict[str, type[Action]]] = {
     "xr": desk.RoleAsk,
     "xs": desk.RoleNow,
     "xa": desk.AuditLog,
+    "ka": customers.FindCustomer,
+    "kb": customers.CustomerCard,
+    "kc": customers.GiveDays,
+    "kd": customers.NewAccess,
+    "ke": customers.DaysOf,
+    "kf": customers.OtherPlan,
+    "kg": customers.PlanOf,
+    "kh": customers.GiveMoney,
+    "ki": customers.Reissue,
+    "kj": customers.Block,
+    "kk": customers.WriteTo,
+    "kl": customers.Payments,
+    "km": customers.OnePayment,
+    "kn": customers.Timeline,
+    "ko": customers.DeedNow,
+    "kp": customers.DeadLetters,
+    "kq": customers.OneLetter,
+    "kr": customers.LetterAgain,
+    "ks": customers.LetterDropAsk,
+    "kt": customers.LetterDropNow,
     "on": own.Rename,
     "ou": own.Unname,
     "or": own.Rotate,

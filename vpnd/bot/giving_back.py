@@ -11,13 +11,15 @@ from vpnd.bot.admin_callbacks import RefundAllAsk, RefundAllNow, RefundAsk, Refu
 from vpnd.bot.amounts import read_amount
 from vpnd.bot.answers import not_theirs
 from vpnd.bot.reading import charge_name
-from vpnd.bot.screens import refund
+from vpnd.bot.screens import deeds, refund
 from vpnd.bot.screens.refund import Giving
 from vpnd.bot.visit import Visit
 from vpnd.database.scope import Transaction
 from vpnd.runtime.journal import get_journal
 from vpnd.shop.access_removal import Removed
 from vpnd.shop.audit_log import Change
+from vpnd.shop.deed import DeedRefused
+from vpnd.shop.deeds_giving import guard_refund
 from vpnd.shop.money import MoneyError
 from vpnd.shop.operators import Permission
 from vpnd.shop.refund_plan import RefundImpossible, RefundRequest
@@ -156,6 +158,7 @@ async def _give_back(visit: Visit, giving: Giving, asked: int) -> None:
     done: list[Requested] = []
 
     async def deed(tx: Transaction) -> Change:
+        await guard_refund(tx, visit.actor, giving.charges[0].customer_id)
         done[:] = await _request(tx, visit, giving, asked)
         names = [f"{charge.provider}:{charge.charge_id}" for charge in giving.charges]
         to = "balance" if giving.to_balance else "provider"
@@ -167,6 +170,9 @@ async def _give_back(visit: Visit, giving: Giving, asked: int) -> None:
         await visit.perform("bot.refund", Permission.REFUND, deed, asked=asked)
     except RefundImpossible as error:
         await visit.show(refund.impossible(visit.speech, error.why))
+        return
+    except DeedRefused as error:
+        await visit.show(deeds.refused(visit.speech, giving.charges[0].customer_id or 0, error.why))
         return
     log.info(
         "refund.requested",

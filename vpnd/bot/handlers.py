@@ -35,6 +35,8 @@ from vpnd.bot import (
     buying,
     callbacks,
     catalogue,
+    customers,
+    deeds,
     filling,
     giving_back,
     operators,
@@ -44,7 +46,7 @@ from vpnd.bot import (
     running,
     stars_told,
 )
-from vpnd.bot.answers import done_already, not_allowed, stale
+from vpnd.bot.answers import done_already, not_allowed, shut_out, stale
 from vpnd.bot.callbacks import Action, decode
 from vpnd.bot.counters import stale_presses_total
 from vpnd.bot.dependencies import BotDependencies
@@ -175,7 +177,8 @@ class _Handlers:
         """Do the work; somebody who blocked the bot meanwhile is noted and is no failure."""
         try:
             try:
-                await work(visit)
+                # Whoever is shut out hears that, whatever he does; one who runs the shop still works.
+                await (shut_out(visit) if visit.shut_out else work(visit))
             except NotAllowed as error:
                 await not_allowed(visit, error)
             except AlreadyDone:
@@ -378,11 +381,15 @@ _READERS: Final[dict[Expected, Callable[[Visit, str], Awaitable[None]]]] = {
     "subscription_title": own_link.read_words,
     "operator": operators.read_words,
     **catalogue.READERS,
+    "customer_search": customers.read_search,
+    "deed_value": deeds.read_value,
+    "deed_reason": deeds.read_reason,
 }
 
 #: Commands that no menu shows, and what an operator needs for them.
 _FOR_OPERATORS: Final[dict[str, tuple[Permission, Callable[[Visit, str], Awaitable[None]]]]] = {
     "admin": (Permission.CUSTOMERS, operators.open_desk),
+    "find": (Permission.CUSTOMERS, customers.find),
     "refund": (Permission.REFUND, giving_back.show_charges),
     "status": (Permission.STATUS, running.show_status),
     "banner": (Permission.SWITCH, running.write_banner),

@@ -15,7 +15,7 @@ from vpnd.bot.connect import connect_info
 from vpnd.bot.counters import perhaps_repeated_total
 from vpnd.bot.dependencies import BotDependencies
 from vpnd.bot.reading import held_by_id, next_step
-from vpnd.bot.screens import money, paid, reminders
+from vpnd.bot.screens import from_operator, money, paid, reminders
 from vpnd.bot.screens.screen import Screen
 from vpnd.bot.screens.trouble import words
 from vpnd.bot.show import send
@@ -137,6 +137,8 @@ async def _render(deps: BotDependencies, payload: Mapping[str, Any]) -> Screen:
         held = await held_by_id(deps.db, int(args["subscription_id"]))
         if held is None:
             return words(speech, "notice-unknown")
+        if held.blocked:
+            return from_operator.paid_while_blocked(speech, args, deps.support)
         connect = await connect_info(deps.nodes, held.subscription, deps.public_url)
         return paid.receipt(speech, args, held, connect)
     if template == "topped_up":

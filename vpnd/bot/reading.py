@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from vpnd.bot.callbacks import Action
 from vpnd.bot.ways import Target
@@ -33,7 +33,8 @@ left join plans p on p.id = s.plan_id
 order by (s.status = 'active') desc, s.expires_at desc, s.id
 """
 _HELD_BY_ID: Final = """
-select p.titles, s.*, false as can_change from subscriptions s join plans p on p.id = s.plan_id where s.id = $1
+select p.titles, s.*, false as can_change, c.blocked_at is not null as blocked
+from subscriptions s join plans p on p.id = s.plan_id join customers c on c.id = s.customer_id where s.id = $1
 """
 
 # The promo code's columns are those by which the shop judges it when a purchase is opened.
@@ -75,11 +76,15 @@ where c.telegram_id = $1
 
 @frozen
 class Held:
-    """A subscription with the titles of its plan by language; `can_change`: there are other plans on sale."""
+    """A subscription with the titles of its plan by language; `can_change`: there are other plans on sale.
+
+    `blocked`: its owner is, as far as that was read.
+    """
 
     subscription: Subscription
     titles: Mapping[str, str]
     can_change: bool = False
+    blocked: bool = False
 
     def title(self, language: str) -> str:
         """The plan's title in the language, else in English, else in any."""
@@ -134,7 +139,7 @@ async def portfolio(db: Database, customer_id: int, currency: str) -> Portfolio:
 async def held_by_id(db: Database, subscription_id: int) -> Held | None:
     """A subscription for a notice of the shop's own; never for a person's input."""
     row = await db.fetchrow("bot.subscription", _HELD_BY_ID, subscription_id)
-    return None if row is None else _held(row)
+    return None if row is None else evolve(_held(row), blocked=row["blocked"])
 
 
 async def plan_title(db: Database, plan_id: str, language: str) -> str:

@@ -59,6 +59,11 @@ class Visit:
         """The key of whatever this update opens."""
         return f"update:{self.update_id}"
 
+    @property
+    def shut_out(self) -> bool:
+        """Whether he is blocked, and does not run the shop."""
+        return self.customer.blocked_at is not None and self.actor.role is None
+
     def may(self, permission: Permission) -> bool:
         """Whether whoever this is may do something, as his role was when he was looked up: for menus and what only looks."""
         return self.actor.may(permission)

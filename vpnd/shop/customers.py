@@ -26,9 +26,7 @@ __all__ = [
     "set_reachable",
 ]
 
-COLUMNS: Final = (
-    "id, telegram_id, username, first_name, language, referral_code, referrer_id, reachable, created_at"
-)
+COLUMNS: Final = "id, telegram_id, username, first_name, language, referral_code, referrer_id, reachable, created_at, blocked_at"
 
 # For a coalescing loader keyed by telegram_id; at most one row a key.
 CUSTOMER_BY_TELEGRAM_ID_ANY: Final = f"""
@@ -67,7 +65,7 @@ _NAME_LIMIT: Final = 256  # characters; Telegram allows 64, and a stranger's tex
 
 @frozen
 class Customer:
-    """A person, by Telegram id. `referral_code` is what his invitation link carries."""
+    """A person, by Telegram id. `referral_code` is what his invitation link carries; `blocked_at`: see `vpnd.shop.blocking`."""
 
     id: int
     telegram_id: int
@@ -78,6 +76,7 @@ class Customer:
     referrer_id: int | None
     reachable: bool
     created_at: datetime
+    blocked_at: datetime | None = None
 
 
 def customer_from_row(row: Row) -> Customer:
@@ -92,6 +91,7 @@ def customer_from_row(row: Row) -> Customer:
         referrer_id=row["referrer_id"],
         reachable=row["reachable"],
         created_at=row["created_at"],
+        blocked_at=row["blocked_at"],
     )
 
 

@@ -41,6 +41,9 @@ Expected = Literal[
     "discount_new",
     "text_search",
     "text_body",
+    "customer_search",
+    "deed_value",
+    "deed_reason",
 ]
 
 #: How long words are waited for.

@@ -62,6 +62,7 @@ __all__ = [
     "held",
     "imbalance",
     "lock_balance",
+    "open_accounts",
     "post",
     "promo",
     "receivable",

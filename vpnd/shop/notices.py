@@ -56,6 +56,11 @@ ADMIN_ALERT: Final = "admin_alert"
 #   reconciliation (admin) provider, differences, mended, first (some of them in words)
 #   alarms (admin)        raised, cleared: lists of {name, what, unit, value, threshold, who, since}
 #   node_stopped (admin)  node, held, strangers, newer (numbers), reason ("empty", "behind", "strangers", "newer")
+#   gift_days             subscription_id, plan_id, days, expires_at: an operator gave them
+#   gift_money            amount, currency: an operator gave it
+#   link_renewed          subscription_id, plan_id: an operator made the link anew
+#   unblocked             back (how many subscriptions are on again)
+#   operator_message      text
 #   activation_late (admin) subscription_id, telegram_id, plan_id, since, attempts, others (how many more wait like it)
 Template = Literal[
     "receipt",
@@ -83,6 +88,11 @@ Template = Literal[
     "trial_ending",
     "trial_ended",
     "activation_late",
+    "gift_days",
+    "gift_money",
+    "link_renewed",
+    "unblocked",
+    "operator_message",
 ]
 Lane = Literal["reply", "receipt", "notice", "broadcast"]
 

@@ -1479,3 +1479,265 @@ way-off-confirm =
         [yes] { " " }<b>It is the last one: nobody can buy anything then.</b>
        *[no] { "" }
     }
+
+## The customers' desk
+
+button-find = 🔎 Find a customer
+button-card = 👤 Card
+button-letters = 📭 Dead letters
+find-ask =
+    🔎 <b>Who is it?</b>
+
+    Write a Telegram id, a @name or the beginning of a name, a referral code, a subscription link, a vless link, the number of a purchase, an invoice or a charge, or a credential’s uuid.
+find-nobody = Nobody was found by that. Check the spelling, or try something else of his.
+find-several = 🔎 <b>Several may be meant</b>
+find-line = • { $name } { $id }
+button-hit = { $state ->
+        [blocked] 🚫 { $name }
+        [erased] 🗑 { $name }
+       *[usual] 👤 { $name }
+    }
+card = 👤 <b>{ $name }</b> { $id } · customer:{ $number }
+card-since = Since { $since } UTC · language: { $language } · { $reach ->
+        [yes] can be reached
+        [no] cannot be reached: has blocked the bot
+       *[erased] cannot be reached until writing again
+    }
+card-role = 🛠 Runs the shop: { $role ->
+        [owner] owner
+        [manager] manager
+        [support] support
+       *[reader] read-only
+    }
+card-blocked = 🚫 <b>Blocked</b> since { $since } UTC: access is off, payments count
+card-erased = 🗑 Had the data deleted on { $since } UTC. Kept are the Telegram id, payments, the balance, who invited whom, and that there was a trial.
+card-trial = 🎁 Trial until { $until } UTC{ $over ->
+        [yes] , over
+       *[no] , running
+    }
+card-referrer = Invited by { $name } { $id }
+card-guests = Code { $code } · guests: { $guests }, paying: { $paying }
+card-balance = 💰 Balance <b>{ $total }</b>, of that a gift: { $bonus }
+card-owed = Owes the shop { $amount }
+card-discount = Discount { $percent } %, until { $until }
+card-no-subscriptions = No subscription yet
+card-subscription = { $state ->
+        [on] 🟢
+        [held] 🚫
+       *[off] ⚪️
+    } <b>{ $title }</b> until { $until } UTC{ $trial ->
+        [yes] , trial
+       *[no] { "" }
+    } · renews: { $renews ->
+        [balance] from the balance
+        [stars] by Telegram, in Stars
+       *[off] no
+    } · nodes that know: { $acknowledged } of { $nodes }
+card-payments = Paid purchases: { $count }
+card-payment = • { $at } · { $amount } · { $provider } · { $kind ->
+        [access] access
+        [topup] top-up
+       *[other] nothing of ours
+    } · given back: { $back }
+button-give-days = 📅 Days
+button-give-money = 💰 Balance
+button-other-plan = 🔄 Plan
+button-reissue = 🔗 New link
+button-refund-some = ↩️ Refund
+button-write-to = ✍️ Write
+button-block = 🚫 Block
+button-unblock = ✅ Unblock
+button-timeline = 🕰 What happened
+payments-which = ↩️ <b>Which payment goes back?</b>
+payments-none = Nothing is left here that could go back.
+button-payment = { $at } · { $amount }
+timeline = 🕰 <b>What happened</b> (UTC)
+timeline-empty = Nothing beyond this.
+timeline-line = <b>{ $at }</b> { $what }
+event-joined = 👋 wrote for the first time{ $invited ->
+        [yes] , invited by somebody
+       *[no] { "" }
+    }
+event-payment = 💳 { $amount } by { $provider } for { $what ->
+        [access] access
+        [topup] the balance
+       *[other] nothing of ours
+    }{ $origin ->
+        [renewal] , renewed by itself
+        [recurring] , charged by Telegram
+       *[other] { "" }
+    }: { $outcome ->
+        [settled] settled
+        [second_charge] a second charge
+        [underpaid] too little
+       *[held] held
+    } ({ $purchase })
+event-grant = ✅ { $days } d of { $plan }, until { $until }: { $why ->
+        [purchase] bought
+        [promo] promo code
+        [gift] a gift
+       *[trial] trial
+    }
+event-ended = ⌛️ { $plan } ended
+event-refund = ↩️ { $amount } { $route ->
+        [provider] to the payer
+       *[balance] to the balance
+    }: { $status ->
+        [requested] asked for
+        [done] done
+        [to_balance] went to the balance
+       *[stuck] stuck
+    } ({ $by })
+event-plan = 🔄 plan { $from } → { $to }
+event-link = 🔗 new link for { $plan }
+event-reward = 🤝 { $amount } for a guest
+event-message = ✉️ { $template }: { $status ->
+        [done] sent
+        [dropped] dropped
+       *[dead] failed
+    }
+event-deed = 🛠 { $actor }: { $action } — { $reason }
+event-erased = 🗑 had the data deleted
+deed-which = Which subscription of <b>{ $name }</b>?
+button-one-of = { $title } · { $until }
+deed-new-plan = <b>{ $name }</b> has no subscription yet. Days of which plan?
+deed-other-plan = Which plan is it to be for <b>{ $name }</b>? What is left becomes time of the new plan, worth the same.
+deed-ask-days =
+    📅 How many days for <b>{ $name }</b>?
+
+    Press a number or write one; with a minus they are taken: <code>-7</code>.
+deed-days-wrong = That is no number of days. From 1 to 3660, like <code>30</code> or <code>-7</code>.
+button-days = { $days } d
+deed-ask-money =
+    💰 The balance of <b>{ $name }</b> holds <b>{ $total }</b>.
+
+    Write how much to give, in { $currency }; with a minus it is taken: <code>-100</code>.
+deed-money-wrong = That is no amount. Write it like <code>250</code> or <code>-99.50</code>.
+deed-ask-text =
+    ✍️ Write the message for <b>{ $name }</b>, up to 3000 letters. It is sent as you write it, with the shop’s name and not with yours.
+deed-ask-reason =
+    { $kind ->
+        [days] 📅 Days for <b>{ $name }</b>
+        [take-days] 📅 Days taken from <b>{ $name }</b>
+        [money] 💰 Money for <b>{ $name }</b>
+        [take-money] 💰 Money taken from <b>{ $name }</b>
+        [plan] 🔄 Another plan for <b>{ $name }</b>
+        [link] 🔗 A new link for <b>{ $name }</b>
+        [block] 🚫 A block for <b>{ $name }</b>
+        [unblock] ✅ The end of the block for <b>{ $name }</b>
+       *[message] ✍️ A message to <b>{ $name }</b>
+    }
+
+    And why? Write the reason in a few words: it is kept in the audit log.
+deed-confirm =
+    { $kind ->
+        [days] Give days to <b>{ $name }</b>?
+        [take-days] Take days from <b>{ $name }</b>?
+        [money] Give money to <b>{ $name }</b>?
+        [take-money] Take money from <b>{ $name }</b>?
+        [plan] Change the plan of <b>{ $name }</b>?
+        [link] Make the link of <b>{ $name }</b> anew?
+        [block] Block <b>{ $name }</b>?
+        [unblock] Unblock <b>{ $name }</b>?
+       *[message] Send this to <b>{ $name }</b>?
+    }
+deed-reason = Why: { $reason }
+deed-access =
+    Before: { $plan } until { $before } UTC
+    After: <b>{ $into }</b> until <b>{ $after }</b> UTC, access is { $state ->
+        [active] on
+       *[expired] off
+    }
+deed-balance =
+    Before: { $before }
+    After: <b>{ $after }</b>
+deed-link = The old link of { $into } stops working at once, also where it is in use; the new one waits in “My subscription”.
+deed-block =
+    { $count ->
+        [0] There is no access to switch off.
+        [one] { $count } subscription is switched off on all nodes at once.
+       *[other] { $count } subscriptions are switched off on all nodes at once.
+    } { $stars ->
+        [0] { "" }
+       *[other] Telegram is asked to charge no more.
+    }
+    The bot says no more than that access is closed. The time runs on; whatever is paid still counts.
+deed-unblock =
+    { $count ->
+        [0] No subscription has time left.
+        [one] { $count } subscription is on again for the time that it has left.
+       *[other] { $count } subscriptions are on again for the time that they have left.
+    }
+button-deed-yes = { $kind ->
+        [days] ✅ Yes, give them
+        [take-days] ✅ Yes, take them
+        [money] ✅ Yes, give it
+        [take-money] ✅ Yes, take it
+        [plan] ✅ Yes, change it
+        [link] ✅ Yes, make a new link
+        [block] 🚫 Yes, block
+        [unblock] ✅ Yes, unblock
+       *[message] ✉️ Yes, send it
+    }
+deed-done = { $kind ->
+        [days] ✅ The days were given.
+        [take-days] ✅ The days were taken.
+        [money] ✅ The money was given.
+        [take-money] ✅ The money was taken.
+        [plan] ✅ The plan was changed.
+        [link] ✅ The link was made anew.
+        [block] 🚫 Blocked.
+        [unblock] ✅ Unblocked.
+       *[message] ✅ The message is on its way.
+    }
+deed-refused = 🚫 { $why ->
+        [no_customer] There is no such customer. Look for the person again.
+        [no_subscription] This subscription is not this customer’s. Open the card again.
+        [no_plan] There is no such plan. Choose another one.
+        [own_days] Nobody but an owner gives days to himself. Ask another operator.
+        [own_money] Nobody gives money to himself. Another operator does it, or an owner at the shell.
+        [own_refund] Nobody but an owner gives his own payment back. Ask another operator.
+        [operator] Whoever runs the shop cannot be blocked. Take the role away first.
+        [blocked] This customer is blocked. Unblock first.
+        [as_it_was] It is so already: nothing was changed.
+        [too_little] The balance holds less than that. Take at most what the card shows.
+        [too_much] That is more than can be given or taken at once.
+        [nothing_left] Nothing of this subscription is left to be taken.
+        [plan_impossible] The plan cannot be changed: nothing is left of it, it is a trial, Telegram renews it, or one of the plans has no price. Give days of the other plan instead.
+        [link_off] The subscription is off. Give days or unblock first.
+        [link_too_soon] The link was made anew a moment ago. Wait ten minutes.
+        [unreachable] Nothing arrives: the bot was blocked there, or the data was deleted. It can be written once the customer writes.
+       *[no_words] A message has from 1 to 3000 letters.
+    }
+deed-gone = This question is too old, or was another operator’s. Open the card and begin again.
+letters = 📭 <b>Could not be sent</b>
+letters-none =
+    📭 <b>Could not be sent</b>
+
+    Nothing: all that was to be sent has left, or waits for its turn.
+letter-line =
+    • <b>{ $kind }</b> <code>{ $key }</code>
+    { $at } UTC, tries: { $failures }
+    { $error }
+letter = 📭 <b>It was given up</b>
+button-letter-again = 🔁 Try again
+button-letter-drop = 🗑 Drop it
+button-letter-drop-yes = 🗑 Yes, drop it
+letter-drop = Drop it for good? Whoever it was for will not get it.
+letter-gone = Somebody has seen to it already.
+letter-tried = 🔁 It is tried again, with all its attempts.
+letter-dropped = 🗑 It was dropped.
+
+## What a customer hears of an operator
+
+gift-days = 🎁 <b>{ $period } as a gift</b> from us. Your subscription runs until <b>{ $until }</b>.
+gift-money = 🎁 We have put <b>{ $amount }</b> on your balance. Spend it on whatever you like here.
+link-renewed = 🔗 We have made you a new link. The old one does not work any more: open your subscription and add the new one to your app.
+unblocked = { $back ->
+        [yes] ✅ Your access is open again, for the time that you have left. Welcome back!
+       *[no] ✅ You can use this bot again. Welcome back!
+    }
+operator-message = ✉️ <b>A message from us</b>
+blocked = Your access is closed.
+blocked-support = Your access is closed. If you think that is a mistake, write to { $support }.
+paid-while-blocked = We have received <b>{ $amount }</b>: nothing is lost, the time until <b>{ $until }</b> is noted for you.

@@ -10,6 +10,7 @@ from vpnd.bot.admin_callbacks import Status, Switches
 from vpnd.bot.button_data import Action
 from vpnd.bot.callbacks import Home
 from vpnd.bot.catalogue_callbacks import Catalogue
+from vpnd.bot.customer_callbacks import DeadLetters, FindCustomer
 from vpnd.bot.desk_callbacks import AddOperator, AuditLog, Desk, OneOperator, Operators, RoleAsk, RoleNow
 from vpnd.bot.markup import code
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
@@ -33,6 +34,8 @@ SECTIONS: Final[tuple[tuple[Permission, str, Action], ...]] = (
     (Permission.OPERATORS, "button-operators", Operators()),
     (Permission.AUDIT, "button-audit-log", AuditLog()),
     (Permission.CATALOGUE, "button-catalogue", Catalogue()),
+    (Permission.CUSTOMERS, "button-find", FindCustomer()),
+    (Permission.DEAD_LETTERS, "button-letters", DeadLetters()),
 )
 
 

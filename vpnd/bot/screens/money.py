@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from vpnd.bot.callbacks import Action, Balance, Home, Invite, OneSubscription, Periods, Plans, Renewal
 from vpnd.bot.reading import NextStep
-from vpnd.bot.screens import alerts, paid
+from vpnd.bot.screens import alerts, from_operator, paid
 from vpnd.bot.screens.paid import admin_lines, money_of
 from vpnd.bot.screens.payment import top_up_by
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
@@ -142,4 +142,5 @@ NOTICES: Final[dict[str, Callable[[Speech, Mapping[str, Any]], Screen]]] = {
     "books_wrong": books_wrong,
     "reconciliation": reconciliation,
     **alerts.ALERTS,
+    **from_operator.NOTICES,
 }
