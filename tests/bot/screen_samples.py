@@ -8,6 +8,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 import attrs
+import screen_samples_broadcasts
 import screen_samples_desk
 
 from vpnd.bot.admin_callbacks import RefundAllNow, RefundNow
@@ -275,7 +276,7 @@ SHORT = {
 }  # fmt: skip
 
 #: The screens of those who run the shop, a module a room.
-OPERATORS_ROOMS = (screen_samples_desk,)
+OPERATORS_ROOMS = (screen_samples_desk, screen_samples_broadcasts)
 
 
 def ways(offer: Offer, percent: int = 0) -> list[Any]:

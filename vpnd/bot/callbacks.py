@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from vpnd.bot import admin_callbacks as admins
+from vpnd.bot import broadcast_callbacks as mail
 from vpnd.bot import button_data
 from vpnd.bot import desk_callbacks as desk
 from vpnd.bot import own_callbacks as own
@@ -371,6 +372,32 @@ _LETTERS: Final[dict[str, type[Action]]] = {
     "od": own.MyData,
     "of": own.ForgetMe,
     "og": own.ForgetMeNow,
+    "bl": mail.Broadcasts,
+    "bn": mail.NewBroadcast,
+    "bo": mail.OneBroadcast,
+    "bm": mail.Compose,
+    "bt": mail.ComposeText,
+    "bu": mail.ComposeButtons,
+    "bx": mail.DropB,
+    "bh": mail.ShareOfB,
+    "bv": mail.Preview,
+    "bg": mail.ShowSegment,
+    "bp": mail.SegmentPart,
+    "bs": mail.SetSegment,
+    "bw": mail.WriteSegment,
+    "bk": mail.CountSegment,
+    "be": mail.ExportSegment,
+    "bd": mail.Schedule,
+    "bb": mail.ScheduleNow,
+    "bj": mail.Unschedule,
+    "bi": mail.IfMissed,
+    "ba": mail.SendAsk,
+    "by": mail.SendNow,
+    "bf": mail.PauseBroadcast,
+    "br": mail.ResumeBroadcast,
+    "bq": mail.EndAsk,
+    "bz": mail.EndNow,
+    "bc": mail.UseAgain,
 }
 _LETTER_OF: Final = {kind: letter for letter, kind in _LETTERS.items()}
 

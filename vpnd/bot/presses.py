@@ -9,8 +9,10 @@ from attrs import evolve
 
 from vpnd.bot import (
     admin_callbacks,
+    broadcast_desk,
     buying,
     callbacks,
+    composing,
     connecting,
     desk_callbacks,
     filling,
@@ -24,6 +26,7 @@ from vpnd.bot import (
     promo,
     quiet,
     running,
+    segmenting,
     trying,
 )
 from vpnd.bot.answers import stale
@@ -138,11 +141,16 @@ OPERATORS: Final[dict[type[Action], tuple[Permission, Handler]]] = {
     desk_callbacks.RoleAsk: (Permission.OPERATORS, operators.ask_about_role),
     desk_callbacks.RoleNow: (Permission.OPERATORS, operators.give_role),
     desk_callbacks.AuditLog: (Permission.AUDIT, operators.show_audit_log),
+    **broadcast_desk.handlers(),
+    **composing.handlers(),
+    **segmenting.handlers(),
 }
 
 
 async def press(visit: Visit, action: Action) -> None:
     """Do what a button means. Raises NotAllowed for one whose role does not allow it."""
+    if visit.actor.role is not None:
+        await broadcast_desk.leave_message(visit)
     handler = HANDLERS.get(type(action))
     if handler is not None:
         await handler(visit, action)

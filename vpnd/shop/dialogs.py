@@ -25,7 +25,10 @@ __all__ = [
     "take_expectation",
 ]
 
-Expected = Literal["topup_amount", "promo_code", "subscription_title", "operator"]
+Expected = Literal[
+    "topup_amount", "promo_code", "subscription_title", "operator", "broadcast_message", "broadcast_text", "broadcast_buttons",
+    "broadcast_segment", "broadcast_time",
+]  # fmt: skip
 
 #: How long words are waited for.
 PATIENCE: Final = timedelta(minutes=15)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from vpnd.bot.admin_callbacks import Status, Switches
+from vpnd.bot.broadcast_callbacks import Broadcasts
 from vpnd.bot.button_data import Action
 from vpnd.bot.callbacks import Home
 from vpnd.bot.desk_callbacks import AddOperator, AuditLog, Desk, OneOperator, Operators, RoleAsk, RoleNow
@@ -31,6 +32,7 @@ SECTIONS: Final[tuple[tuple[Permission, str, Action], ...]] = (
     (Permission.SWITCH, "button-switches", Switches()),
     (Permission.OPERATORS, "button-operators", Operators()),
     (Permission.AUDIT, "button-audit-log", AuditLog()),
+    (Permission.BROADCASTS, "button-broadcasts", Broadcasts()),
 )
 
 
