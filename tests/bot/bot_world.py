@@ -149,6 +149,9 @@ class FakeTelegram(BaseRequest):
             return self._profile(name, parameters)
         if name == "createInvoiceLink":
             return f"https://t.me/${parameters['payload']}"
+        if name == "copyMessage":
+            self._message_id += 1
+            return {"message_id": self._message_id}
         if name.startswith(("send", "editMessage")):
             self._message_id += 1
             chat = {"id": parameters["chat_id"], "type": "private"}

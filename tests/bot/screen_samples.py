@@ -8,6 +8,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 import attrs
+import screen_samples_broadcasts
 import screen_samples_catalogue
 import screen_samples_customers
 import screen_samples_desk
@@ -279,7 +280,9 @@ SHORT = {
 }  # fmt: skip
 
 #: The screens of those who run the shop, a module a room.
-OPERATORS_ROOMS = (screen_samples_desk, screen_samples_catalogue, screen_samples_customers)
+OPERATORS_ROOMS = (
+    screen_samples_desk, screen_samples_catalogue, screen_samples_customers, screen_samples_broadcasts,
+)  # fmt: skip
 
 
 def ways(offer: Offer, percent: int = 0) -> list[Any]:

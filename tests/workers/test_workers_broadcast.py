@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -447,3 +448,48 @@ async def test_news_of_the_service_goes_first(shop: ShopWorld) -> None:
 
     assert end.sent == 200
     assert sum(post.arrived.values()) == 600
+
+
+async def test_the_runner_begins_what_is_scheduled(shop: ShopWorld) -> None:
+    """When its time has come, on the clock of the business; two runners begin it once."""
+    await crowd(shop, 20)
+    post = Post()
+    made = await broadcasts.create(shop.db, content=TEXT, segment=Segment(), created_by="admin:1")
+    now = (await state(shop, made)).now
+    assert await broadcasts.schedule(shop.db, made, now + timedelta(hours=1))
+    async with running(runner(shop, post, holder="one")), running(runner(shop, post, holder="two")):
+        await trio.sleep(0.2)
+        assert not post.arrived
+        await shop.advance(timedelta(hours=2))
+        end = await until(shop, made, done)
+
+    assert (end.sent, end.repeated) == (20, 0)
+    assert set(post.arrived.values()) == {1}
+
+
+async def test_a_message_that_everybody_refuses_halts_its_broadcast(shop: ShopWorld) -> None:
+    """It pauses with the reason after a few, the others wait, and once it is mended it goes on; another one is not touched."""
+    await crowd(shop, 300)
+    refused = True
+
+    def says(claimed: Claimed) -> Delivery | None:
+        return Dead("message to copy not found") if refused and claimed.broadcast_id == made else None
+
+    made = await started(shop)
+    other = await started(shop)
+    post = Post(says=says)
+    one = runner(shop, post)
+    with capture() as lines:
+        async with running(one):
+            halted = await until(shop, made, lambda progress: progress.state == "paused")
+            await until(shop, other, done)
+            refused = False
+            assert await broadcasts.resume(shop.db, made)
+            one.wake()
+            end = await until(shop, made, done)
+
+    assert halted.halted == "message to copy not found"
+    assert module.DEAD_IN_ROW <= end.failed <= module.DEAD_IN_ROW + 3 * 8
+    assert end.sent == 300 - end.failed
+    assert end.halted is None
+    assert [line.event for line in lines if line.level == "error"] == ["broadcast.halted"]

@@ -28,7 +28,12 @@ __all__ = ["deliver_broadcast"]
 
 
 async def deliver_broadcast(
-    deps: BotDependencies, content: Mapping[str, Any], telegram_id: int, language: str
+    deps: BotDependencies,
+    content: Mapping[str, Any],
+    telegram_id: int,
+    language: str,
+    *,
+    lane: Lane = Lane.BROADCAST,
 ) -> Delivery:
     """Send to one recipient and say what became of it; dropped: he cannot be reached.
 
@@ -39,10 +44,10 @@ async def deliver_broadcast(
             screen = await _notice(deps, content["notice"], telegram_id, language)
             if screen is None:
                 return Dead("it is over")
-            told = send(deps.sender, Lane.BROADCAST, telegram_id, screen, None)
+            told = send(deps.sender, lane, telegram_id, screen, None)
         else:
             method, arguments = _call(content, language, deps.texts.default)
-            told = deps.sender.call(Lane.BROADCAST, method, chat_id=telegram_id, **arguments)
+            told = deps.sender.call(lane, method, chat_id=telegram_id, **arguments)
     except (KeyError, TypeError, ValueError) as error:
         return Dead(f"the content cannot be read: {type(error).__name__}: {error}")
     try:

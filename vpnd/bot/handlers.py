@@ -15,6 +15,7 @@ from attrs import frozen
 from telegram import (
     CallbackQuery,
     ChatMember,
+    Message,
     Update,
     User,
 )
@@ -32,9 +33,11 @@ from telegram.ext import (
 )
 
 from vpnd.bot import (
+    broadcast_desk,
     buying,
     callbacks,
     catalogue,
+    composing,
     customers,
     deeds,
     filling,
@@ -44,6 +47,7 @@ from vpnd.bot import (
     presses,
     promo,
     running,
+    segmenting,
     stars_told,
 )
 from vpnd.bot.answers import done_already, not_allowed, shut_out, stale
@@ -256,7 +260,11 @@ class _Handlers:
         visit = await self._visit(update, user, message.chat_id)
         text = (message.text or "").strip()
         read = _READERS.get(visit.expected) if visit.expected is not None else None
-        if read is not None and text and not text.startswith("/"):
+        take = _TAKERS.get(visit.expected) if visit.expected is not None else None
+        if take is not None and not text.startswith("/"):
+            taker = take
+            await self._run(visit, lambda visit: taker(visit, message))
+        elif read is not None and text and not text.startswith("/"):
             reader = read
             await self._run(visit, lambda visit: reader(visit, text))
         else:
@@ -384,6 +392,15 @@ _READERS: Final[dict[Expected, Callable[[Visit, str], Awaitable[None]]]] = {
     "customer_search": customers.read_search,
     "deed_value": deeds.read_value,
     "deed_reason": deeds.read_reason,
+    "broadcast_buttons": composing.read_buttons_in_words,
+    "broadcast_segment": segmenting.read_words,
+    "broadcast_time": broadcast_desk.read_time_in_words,
+}
+
+#: Who takes the message that an operator was asked for, whatever its kind.
+_TAKERS: Final[dict[Expected, Callable[[Visit, Message], Awaitable[None]]]] = {
+    "broadcast_message": composing.read_message,
+    "broadcast_text": composing.read_text,
 }
 
 #: Commands that no menu shows, and what an operator needs for them.

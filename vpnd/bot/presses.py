@@ -9,9 +9,11 @@ from attrs import evolve
 
 from vpnd.bot import (
     admin_callbacks,
+    broadcast_desk,
     buying,
     callbacks,
     catalogue,
+    composing,
     connecting,
     customer_callbacks,
     customers,
@@ -29,6 +31,7 @@ from vpnd.bot import (
     promo,
     quiet,
     running,
+    segmenting,
     trying,
 )
 from vpnd.bot.answers import stale
@@ -164,11 +167,16 @@ OPERATORS: Final[dict[type[Action], tuple[Permission, Handler]]] = {
     customer_callbacks.LetterAgain: (Permission.DEAD_LETTERS, letters.again),
     customer_callbacks.LetterDropAsk: (Permission.DEAD_LETTERS, letters.ask_to_drop),
     customer_callbacks.LetterDropNow: (Permission.DEAD_LETTERS, letters.drop),
+    **broadcast_desk.handlers(),
+    **composing.handlers(),
+    **segmenting.handlers(),
 }
 
 
 async def press(visit: Visit, action: Action) -> None:
     """Do what a button means. Raises NotAllowed for one whose role does not allow it."""
+    if visit.actor.role is not None:
+        await broadcast_desk.leave_message(visit)
     handler = HANDLERS.get(type(action))
     if handler is not None:
         await handler(visit, action)

@@ -75,17 +75,22 @@ async def replace(sender: Sender, message: object, chat_id: int, screen: Screen,
         screen.qr is None
         and isinstance(message, Message)
         and can_be_edited(message)
-        and await _edit(sender, chat_id, message.message_id, screen)
+        and await edit(sender, chat_id, message.message_id, screen)
     )
     if not edited:
         await send(sender, Lane.REPLY, chat_id, screen, qr)
 
 
-async def _edit(sender: Sender, chat_id: int, message_id: int, screen: Screen) -> bool:
-    """Change a message; False where that is impossible. A second tap, which changes nothing, counts as done."""
+async def edit(
+    sender: Sender, chat_id: int, message_id: int, screen: Screen, *, lane: Lane = Lane.REPLY
+) -> bool:
+    """Change a message; False where that is impossible. A second tap, which changes nothing, counts as done.
+
+    Raises `vpnd.telegram.errors.TelegramError`.
+    """
     try:
         await sender.post(
-            Lane.REPLY,
+            lane,
             "editMessageText",
             {
                 "text": _text(screen),

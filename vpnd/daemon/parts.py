@@ -41,6 +41,7 @@ from vpnd.runtime.supervisor import ChildState, Stopping, Supervisor
 from vpnd.runtime.wake import Wake
 from vpnd.runtime.worker import WorkerRunner
 from vpnd.shop import notices
+from vpnd.shop.broadcast_content import variant
 from vpnd.shop.broadcast_rows import Claimed
 from vpnd.shop.settlement import Charge, SettlementResult
 from vpnd.shop.status import SubscriptionPage
@@ -185,7 +186,7 @@ class Parts:
             texts_dir=settings.shop.texts_dir,
             reload_texts=self.reload_texts,
             on_settled=(self.settled,),
-            wake=(self.changed, self.renew),
+            wake=(self.changed, self.renew, self.broadcasts.wake),
         )
         register(self._application, self.bot)
         return Callbacks(
@@ -267,7 +268,8 @@ class Parts:
         self.switches = Switchboard(self.db, pausable)
 
     async def _broadcast(self, content: Mapping[str, Any], claimed: Claimed) -> Delivery:
-        return await deliver_broadcast(self.bot, content, claimed.telegram_id, claimed.language)
+        part = variant(content, has_b=claimed.has_b)
+        return await deliver_broadcast(self.bot, part, claimed.telegram_id, claimed.language)
 
     async def _tell_alarms(self, key: str, args: Mapping[str, Any]) -> None:
         async with self.db.transaction("alarms.tell") as tx:

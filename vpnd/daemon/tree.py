@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 import trio
 from attrs import define
 
+from vpnd.bot.broadcast_progress import ProgressTeller
 from vpnd.bot.profile import drop_profile, set_profile
 from vpnd.bot.texts import CurrentTexts
 from vpnd.config import Settings
@@ -128,6 +129,7 @@ class Daemon(Parts):
             ChildSpec("texts", self._with_schema(partial(wording.watch, self.db, self.reload_texts))),
             *(ChildSpec(f"worker {name}", self._worker(one.run)) for name, one in self.workers.items()),
             ChildSpec("broadcasts", self._worker(self.broadcasts.run)),
+            ChildSpec("broadcast progress", self._with_schema(ProgressTeller(self.bot).run)),
             ChildSpec("recovery", self._go_on_after_outages),
             ChildSpec("lag monitor", monitor_lag),
             ChildSpec("monitors", self.monitors.run),

@@ -16,8 +16,8 @@ from typing import Any, Final, Literal
 from attrs import frozen
 
 from vpnd.database.scope import Transaction
-from vpnd.shop.source import Source, as_json, fetch, fetchrow, in_transaction
-from vpnd.shop.subscriptions import NEVER_BOUGHT
+from vpnd.shop.segments import Segment, conditions
+from vpnd.shop.source import Source, fetch, from_json, in_transaction
 
 __all__ = [
     "FILL_PAGE",
@@ -29,7 +29,7 @@ __all__ = [
     "fill",
     "finish_if_served",
     "give_back",
-    "meant_after",
+    "halt",
     "record",
     "running",
     "take_back",
@@ -61,7 +61,8 @@ class Broadcast:
 
 @frozen
 class Claimed:
-    """A recipient in hand. `attempt` is the fencing token; `repeat`: a claim before this one ended without a record."""
+    """A recipient in hand. `attempt` is the fencing token; `repeat`: a claim before this one ended without a record; `has_b`: he
+    gets variant B."""
 
     broadcast_id: int
     customer_id: int
@@ -70,6 +71,7 @@ class Claimed:
     attempt: int
     failures: int
     repeat: bool
+    has_b: bool = False
 
 
 @frozen
@@ -83,54 +85,31 @@ class Recorded:
     error: str | None = None
 
 
-_MEANT: Final = f"""
-    c.reachable
-    and (b.segment->'languages' is null or c.language in (select jsonb_array_elements_text(b.segment->'languages')))
-    and (b.segment->'active' is null or (b.segment->>'active')::boolean = exists (
-        select from subscriptions s where s.customer_id = c.id and s.status = 'active'))
-    and (b.segment->'trial' is null or (b.segment->>'trial')::boolean = exists (
-        select from subscriptions s where s.customer_id = c.id and s.status = 'active' and s.trial))
-    and (b.segment->'bought' is null or (b.segment->>'bought')::boolean <> {NEVER_BOUGHT})
-    and (b.segment->'plans' is null or exists (
-        select from subscriptions s where s.customer_id = c.id and s.status = 'active'
-          and s.plan_id in (select jsonb_array_elements_text(b.segment->'plans'))))
-"""  # noqa: S608 (only a constant is pasted in)
+# The broadcast's row is locked, so that of two runners the second goes on behind the first.
+_FILLED_SO_FAR: Final = """
+select segment, fill_after, fill_through from broadcasts where id = $1 and state = 'running' and not filled for no key update
+"""
 
-# The broadcast's row is locked, so that of two runners the second goes on behind the first. A page is a page of customers,
-# so that it is bounded also where few of them are meant.
-_FILL: Final = f"""
-with b as (
-    select id, segment, fill_after, fill_through from broadcasts where id = $1 and state = 'running' and not filled
-    for no key update
-), page as (
-    select x.id from b cross join lateral (
-        select c.id from customers c where c.id > b.fill_after and c.id <= b.fill_through order by c.id limit $2
-    ) x
-), added as (
+# A page is a page of customers, so that it is bounded also where few of them are meant.
+_PAGE: Final = """
+select max(id) as last, count(*) as found from (
+    select id from customers where id > $1 and id <= $2 order by id limit $3
+) page
+"""
+
+_FILL: Final = """
+with added as (
     insert into broadcast_recipients (broadcast_id, customer_id)
-    select b.id, c.id from b cross join page join customers c on c.id = page.id where {_MEANT}
+    select {broadcast}, c.id from customers c where c.id > $1 and c.id <= $2 and {meant}
     on conflict do nothing
-    returning 1
-), moved as (
-    update broadcasts set
-        fill_after = coalesce((select max(id) from page), broadcasts.fill_after),
-        filled = (select count(*) from page) < $2,
-        total = total + (select count(*) from added)
-    from b where broadcasts.id = b.id
-    returning broadcasts.filled
+    returning customer_id
 )
-select filled from moved
-"""  # noqa: S608 (only constants are pasted in)
-
-_REACH: Final = f"""
-with b as (
-    select $1::text::jsonb as segment
-), page as (
-    select id from customers where id > $2 order by id limit $3
-)
-select (select max(id) from page) as last,
-       (select count(*) from page join customers c on c.id = page.id cross join b where {_MEANT}) as meant
-"""  # noqa: S608 (only constants are pasted in)
+update broadcasts b set
+    fill_after = $2, filled = {filled},
+    total = b.total + (select count(*) from added),
+    total_b = b.total_b + (select count(*) from added where broadcast_has_b(b.id, added.customer_id, b.share_b))
+where b.id = {broadcast}
+"""
 
 _CLAIM: Final = """
 with due as (
@@ -145,8 +124,10 @@ with due as (
     from due where r.broadcast_id = due.broadcast_id and r.customer_id = due.customer_id
     returning r.broadcast_id, r.customer_id, r.attempt, r.failures::integer, due.lease_holder is not null as repeat
 )
-select t.broadcast_id, t.customer_id, c.telegram_id, c.language, t.attempt, t.failures, t.repeat
-from taken t join customers c on c.id = t.customer_id order by t.broadcast_id, t.customer_id
+select t.broadcast_id, t.customer_id, c.telegram_id, c.language, t.attempt, t.failures, t.repeat,
+       broadcast_has_b(t.broadcast_id, t.customer_id, b.share_b) as has_b
+from taken t join customers c on c.id = t.customer_id join broadcasts b on b.id = t.broadcast_id
+order by t.broadcast_id, t.customer_id
 """
 
 # What a killed runner of this name had in hand: it stands at the head, where claims are made; what does not is available when
@@ -168,7 +149,7 @@ where mine.lease_holder = $1 and r.broadcast_id = mine.broadcast_id and r.custom
 _RECORD: Final = """
 with given as (
     select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::float8[], $6::text[], $7::boolean[],
-        $8::integer[]) as g (broadcast_id, customer_id, attempt, outcome, delay, error, repeat, cost)
+        $8::integer[], $9::boolean[]) as g (broadcast_id, customer_id, attempt, outcome, delay, error, repeat, cost, has_b)
 ), ended as (
     update broadcast_recipients r
     set state = g.outcome, lease_holder = null, failures = r.failures + g.cost, last_error = coalesce(g.error, r.last_error),
@@ -176,14 +157,18 @@ with given as (
                             else r.available_at end
     from given g
     where r.broadcast_id = g.broadcast_id and r.customer_id = g.customer_id and r.attempt = g.attempt and r.state = 'waiting'
-    returning r.broadcast_id, r.customer_id, r.state, g.repeat
+    returning r.broadcast_id, r.customer_id, r.state, g.repeat, g.has_b
 ), counted as (
     update broadcasts b set sent = b.sent + n.sent, unreachable = b.unreachable + n.unreachable, failed = b.failed + n.failed,
-        repeated = b.repeated + n.repeated
+        repeated = b.repeated + n.repeated, sent_b = b.sent_b + n.sent_b, unreachable_b = b.unreachable_b + n.unreachable_b,
+        failed_b = b.failed_b + n.failed_b
     from (select broadcast_id, count(*) filter (where state = 'sent') as sent,
                  count(*) filter (where state = 'unreachable') as unreachable,
                  count(*) filter (where state = 'failed') as failed,
-                 count(*) filter (where state = 'sent' and repeat) as repeated
+                 count(*) filter (where state = 'sent' and repeat) as repeated,
+                 count(*) filter (where state = 'sent' and has_b) as sent_b,
+                 count(*) filter (where state = 'unreachable' and has_b) as unreachable_b,
+                 count(*) filter (where state = 'failed' and has_b) as failed_b
           from ended group by broadcast_id) n
     where b.id = n.broadcast_id
 ), gone as (
@@ -222,17 +207,20 @@ async def fill(source: Source, broadcast_id: int, limit: int = FILL_PAGE) -> boo
     """Write down the recipients among the next `limit` customers; whether there may be more."""
 
     async def body(tx: Transaction) -> bool:
-        return await tx.fetchval(_FILL, broadcast_id, limit) is False
+        so_far = await tx.fetchrow(_FILLED_SO_FAR, broadcast_id)
+        if so_far is None:
+            return False
+        after, through = so_far["fill_after"], so_far["fill_through"]
+        page = await tx.fetchrow(_PAGE, after, through, limit)
+        more = page is not None and page["found"] == limit
+        meant = conditions(Segment.from_json(from_json(so_far["segment"])))
+        number = len(meant.arguments) + 3
+        sql = _FILL.format(meant=meant.sql, broadcast=f"${number}::bigint", filled=f"${number + 1}::boolean")
+        last = page["last"] if page is not None and more else max(after, through)
+        await tx.execute(sql, after, last, *meant.arguments, broadcast_id, not more)
+        return more
 
     return await in_transaction(source, "broadcasts.fill", body)
-
-
-async def meant_after(
-    source: Source, segment: Mapping[str, Any], after: int, limit: int = FILL_PAGE
-) -> tuple[int | None, int]:
-    """Of the next `limit` customers beyond `after`: the last one's id (None: there are no more), and how many are meant."""
-    row = await fetchrow(source, "broadcasts.reach", _REACH, as_json(segment), after, limit)
-    return (None, 0) if row is None else (row["last"], row["meant"])
 
 
 async def claim(
@@ -275,6 +263,7 @@ async def record(source: Source, outcomes: Sequence[Recorded]) -> int:
                 [one.error for one in ordered],
                 [one.claimed.repeat for one in ordered],
                 [one.cost for one in ordered],
+                [one.claimed.has_b for one in ordered],
             )
         )
 
@@ -294,6 +283,22 @@ async def give_back(source: Source, claims: Sequence[Claimed]) -> None:
         )
 
     await in_transaction(source, "broadcasts.give_back", body)
+
+
+async def halt(source: Source, broadcast_id: int, reason: str) -> bool:
+    """Pause one that refuses everybody, with the reason; False if it does not run."""
+
+    async def body(tx: Transaction) -> bool:
+        return (
+            await tx.execute(
+                "update broadcasts set state = 'paused', halted = $2 where id = $1 and state = 'running'",
+                broadcast_id,
+                reason,
+            )
+            > 0
+        )
+
+    return await in_transaction(source, "broadcasts.halt", body)
 
 
 async def finish_if_served(source: Source, broadcast_ids: Sequence[int]) -> int:

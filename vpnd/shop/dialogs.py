@@ -44,6 +44,11 @@ Expected = Literal[
     "customer_search",
     "deed_value",
     "deed_reason",
+    "broadcast_message",
+    "broadcast_text",
+    "broadcast_buttons",
+    "broadcast_segment",
+    "broadcast_time",
 ]
 
 #: How long words are waited for.

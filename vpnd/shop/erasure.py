@@ -100,7 +100,9 @@ with withdrawn as (
       and r.available_at <= clock_timestamp()
     returning r.broadcast_id
 )
-update broadcasts b set unreachable = b.unreachable + 1 from withdrawn where b.id = withdrawn.broadcast_id
+update broadcasts b set unreachable = b.unreachable + 1,
+    unreachable_b = b.unreachable_b + broadcast_has_b(b.id, $1, b.share_b)::integer
+from withdrawn where b.id = withdrawn.broadcast_id
 """
 
 # Receipts stay: they tell of money that moved.
@@ -114,7 +116,7 @@ _FORGET: Final = """
 update customers set
     username = null, first_name = '', language = $2, time_zone = null, quiet_from = null, quiet_to = null,
     expects = null, expects_until = null, expects_about = null, expects_data = null,
-    promo_id = null, reachable = false, erased_at = vpnd_now()
+    promo_id = null, seen_at = null, reachable = false, erased_at = vpnd_now()
 where id = $1
 returning telegram_id
 """

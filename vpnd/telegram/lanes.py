@@ -42,6 +42,9 @@ MARGIN: Final = 0.015
 MOST_CHATS: Final = 4_000
 #: Seconds without a refusal after which the learned limit is tried one higher.
 RAISE_AFTER: Final = 10.0
+#: How much of a late wake-up the slow lanes make up for, at most; seconds. Within a rate of some hundred a second that is less
+#: than one pace; at a thousand, wake-ups are late by several.
+CATCH_UP: Final = 0.02
 #: A broadcast has ended when none of its messages left for so long; one that ran shorter than the second says nothing of its
 #: rate; one that runs on is judged anew after the third. Seconds.
 BROADCAST_GAP: Final = 2.0
@@ -285,8 +288,8 @@ class Lanes:
         elif self._run is not None and now - self._run.last > BROADCAST_GAP:
             self._end_broadcast()
         if lane >= Lane.NOTICE:
-            # A wake-up that came late may be made up for, by one pace and no more.
-            self._next_slow = max(self._next_slow, now - pace) + pace * tokens
+            # A wake-up that came late may be made up for, by one pace or a moment, and no more.
+            self._next_slow = max(self._next_slow, now - max(pace, CATCH_UP)) + pace * tokens
         if window.limit < window.most and now >= self._raise_at:
             window.limit += 1
             self._raise_at = now + RAISE_AFTER

@@ -7,6 +7,9 @@ turn is lost, and little enough that a pause takes a moment.
 The shape is the outbox relay's: one task claims, up to `concurrency` send, one records, one writes recipients down. A Telegram
 that is away, or that refuses everybody, pauses the claims and costs nobody anything; afterwards a single one is tried first.
 A kill leaves in hand what was being sent: these are claimed again at the next start, and counted as perhaps repeated.
+
+It also begins what is scheduled, and halts a broadcast that one recipient after the other refuses for good: its message was
+deleted, say. Then a person has to look, and those who wait are not used up meanwhile.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from vpnd.runtime.journal import get_journal
 from vpnd.runtime.metrics import REGISTRY
 from vpnd.runtime.wake import Wake
 from vpnd.runtime.worker import LeaseLike
-from vpnd.shop import broadcast_rows
+from vpnd.shop import broadcast_rows, broadcasts
 from vpnd.shop.broadcast_rows import Broadcast, Claimed, Recorded
 
 __all__ = ["BroadcastRunner", "Send"]
@@ -47,6 +50,8 @@ PAUSE_CAP: Final = 60.0
 MOST_FAILURES: Final = 5
 #: Refusals in a row, of different recipients, that pause all of them.
 REFUSALS_IN_ROW: Final = 3
+#: Recipients in a row, of one broadcast, that refuse its message for good, after which it is halted.
+DEAD_IN_ROW: Final = 20
 #: A send gets the claim's lease less this, so that it ends before somebody else may begin it.
 LEASE_MARGIN: Final = 10.0
 #: Outcomes are written down together, this long after the first; seconds.
@@ -117,6 +122,8 @@ class BroadcastRunner:
         self._pauses = 0  # in a row; the first recipient after a pause goes alone
         self._refusals = 0
         self._taken_back = False
+        self._schedule_at = -math.inf  # when to look for what is scheduled
+        self._dead_in_row: dict[int, int] = {}
 
     def wake(self) -> None:
         """Look now: a broadcast was started, paused, resumed or stopped. For synchronous code."""
@@ -181,6 +188,7 @@ class BroadcastRunner:
             # Nobody else has our name: what it holds was left by a process that was killed.
             await broadcast_rows.take_back(self._db, holder=self._holder)
             self._taken_back = True
+        await self._begin_due()
         self._active = {one.id: one for one in await broadcast_rows.running(self._db)}
         await self._put_back(lambda one: one.broadcast_id not in self._active)
         if not self._active:
@@ -204,6 +212,26 @@ class BroadcastRunner:
         if not self._sending and not self._outcomes:
             await broadcast_rows.finish_if_served(self._db, list(self._active))
         return min(self._interval, 1.0)
+
+    async def _begin_due(self) -> None:
+        """Begin what is scheduled, when it is time to look for that."""
+        now = trio.current_time()
+        if now < self._schedule_at:
+            return
+        for broadcast_id, state in await broadcasts.start_due(self._db):
+            if state == "running":
+                journal.info(
+                    "broadcast.begun",
+                    message=f"broadcast {broadcast_id} begins as scheduled",
+                    broadcast=broadcast_id,
+                )
+            else:
+                journal.warning(
+                    "broadcast.missed",
+                    message=f"the time of broadcast {broadcast_id} was missed, and it is not made up for",
+                    broadcast=broadcast_id,
+                )
+        self._schedule_at = now + self._interval
 
     async def _claim(self, room: int) -> list[Claimed]:
         """Take so many in hand, of news of the service itself first."""
@@ -274,6 +302,7 @@ class BroadcastRunner:
         self._begin(nursery)
         if len(self._in_hand) < self._concurrency:
             self._look()
+        await self._halt_if_refused(claimed.broadcast_id, delivery)
 
     def _judge(self, claimed: Claimed, delivery: Delivery) -> Recorded:
         """What is written down, and what the others learn from it."""
@@ -298,6 +327,32 @@ class BroadcastRunner:
             return Recorded(claimed, "failed", cost=1, error=delivery.error)
         delay = jittered_backoff(failures, RETRY_FIRST, RETRY_CAP, self._rng)
         return Recorded(claimed, "waiting", delay=delay, cost=1, error=delivery.error)
+
+    async def _halt_if_refused(self, broadcast_id: int, delivery: Delivery) -> None:
+        """Halt a broadcast whose message one recipient after the other cannot be sent, for good."""
+        if not isinstance(delivery, Dead):
+            if isinstance(delivery, Delivered):
+                self._dead_in_row.pop(broadcast_id, None)
+            return
+        dead = self._dead_in_row[broadcast_id] = self._dead_in_row.get(broadcast_id, 0) + 1
+        if dead < DEAD_IN_ROW:
+            return
+        del self._dead_in_row[broadcast_id]
+        try:
+            halted = await broadcast_rows.halt(self._db, broadcast_id, delivery.reason)
+        except DatabaseError as error:
+            # The next refusals come to the same.
+            journal.warning(
+                "broadcast.not_halted", message=f"Broadcast {broadcast_id} could not be halted: {error}"
+            )
+            return
+        if halted:
+            journal.error(
+                "broadcast.halted",
+                message=f"Broadcast {broadcast_id} is paused: {dead} recipients in a row refused it: {delivery.reason}",
+                broadcast=broadcast_id,
+            )
+            self._look()
 
     def _hold_all(self, after: float | None, error: str) -> None:
         """Send nothing for a while: nobody could be served now."""

@@ -13,6 +13,7 @@ from vpnd.payments.desk import PaymentDesk
 from vpnd.runtime.worker import WorkerSpec, configured
 from vpnd.shop.settlement import SettlementResult
 from vpnd.workers import money, periodic
+from vpnd.workers.activity import activity
 from vpnd.workers.housekeeping import housekeeping
 from vpnd.workers.reconcile import reconcile
 from vpnd.workers.telling import reminders, trial_notices
@@ -44,6 +45,7 @@ def worker_roster(
         reminders(db, shop.currency, time_zone=zone, quiet_hours=quiet, wake=wake),
         reconcile(db, clients, alert=wakes.messages),
         housekeeping(db),
+        activity(db),
     ]
     return [
         configured(spec, settings.worker(spec.name)) for spec in specs if settings.worker(spec.name).enabled

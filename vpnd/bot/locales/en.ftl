@@ -1741,3 +1741,308 @@ operator-message = ✉️ <b>A message from us</b>
 blocked = Your access is closed.
 blocked-support = Your access is closed. If you think that is a mistake, write to { $support }.
 paid-while-blocked = We have received <b>{ $amount }</b>: nothing is lost, the time until <b>{ $until }</b> is noted for you.
+
+## Broadcasts
+
+button-broadcasts = 📣 Broadcasts
+broadcasts =
+    📣 <b>Broadcasts</b>
+
+    One message for many: each gets it once, behind replies and receipts, at the pace Telegram permits.
+broadcasts-none =
+    📣 <b>Broadcasts</b>
+
+    There is none yet. A draft goes to nobody until you confirm.
+button-broadcast-new = ➕ New broadcast
+button-broadcast = { $state ->
+        [draft] ✏️
+        [scheduled] 🕒
+        [running] ▶️
+        [paused] ⏸
+        [stopped] ⏹
+        [missed] ⚠️
+       *[done] ✅
+    } { $id } · { $title }
+broadcast-gone = This broadcast is not there any more.
+broadcast-not-now = ⚠️ That cannot be done: the broadcast is { $state ->
+        [draft] a draft
+        [scheduled] scheduled
+        [running] running
+        [paused] paused
+        [stopped] stopped
+        [missed] missed
+        [done] done
+       *[discarded] thrown away
+    }.
+broadcast-head = 📣 <b>Broadcast { $id }</b> · { $state ->
+        [draft] ✏️ draft
+        [scheduled] 🕒 scheduled
+        [running] ▶️ running
+        [paused] ⏸ paused
+        [stopped] ⏹ stopped
+        [missed] ⚠️ its time was missed
+       *[done] ✅ done
+    }
+    { $title }
+broadcast-halted =
+    ⚠️ It has paused by itself, since recipient after recipient refused it: { $why }
+
+    Resume it when that is mended, or stop it.
+broadcast-message = { $variant ->
+        [a] <b>Variant A:</b>
+        [b] <b>Variant B:</b>
+       *[none] <b>Message:</b>
+    } { $what }
+broadcast-copied = a message that is copied
+broadcast-texts = text in { $languages }
+broadcast-notice = a notice of the service
+broadcast-nothing = none yet
+broadcast-buttons = , { $count ->
+        [one] { $count } button
+       *[other] { $count } buttons
+    }
+broadcast-share = Shares: A { $a } %, B { $b } %. Who gets which stays the same.
+broadcast-segment = <b>For:</b>
+    { $lines }
+broadcast-time = { $state ->
+        [missed] ⚠️ It was to begin on { $at } and nobody was there to begin it.
+       *[scheduled] 🕒 Begins on { $at }. { $missed ->
+            [skip] If that is missed by more than five minutes, it is not sent.
+           *[send] If that is missed, it is sent once as soon as possible.
+        }
+    }
+broadcast-figures = Sent: <b>{ $sent }</b> of { $of } · cannot be reached: { $unreachable } · failed: { $failed }
+broadcast-repeated = Perhaps twice: { $count }
+broadcast-left = Waiting: { $count } · about { $time } left
+broadcast-left-unknown = Waiting: { $count }
+broadcast-variant = { $name }: sent { $sent } of { $of } · cannot be reached: { $unreachable } · failed: { $failed }
+button-broadcast-message = { $variant ->
+        [b] 💬 Message B
+       *[a] 💬 Message
+    }
+button-broadcast-buttons = { $variant ->
+        [b] 🔗 Buttons B
+       *[a] 🔗 Buttons
+    }
+button-broadcast-add-b = ➕ Variant B
+button-broadcast-drop-b = ✖️ No variant B
+button-broadcast-share = B { $percent } %
+button-broadcast-segment = 🎯 For whom
+button-broadcast-preview = 👁 Preview
+button-broadcast-schedule = 🕒 Schedule
+button-broadcast-unschedule = ✏️ Back to a draft
+button-broadcast-missed = { $choice ->
+        [skip] If the time is missed: not sent
+       *[send] If the time is missed: sent late
+    }
+button-broadcast-send = 📨 Send
+button-broadcast-pause = ⏸ Pause
+button-broadcast-resume = ▶️ Resume
+button-broadcast-refresh = 🔄 Refresh
+button-broadcast-end = { $state ->
+        [draft] 🗑 Throw away
+        [scheduled] 🗑 Throw away
+       *[running] ⏹ Stop
+    }
+button-broadcast-again = 🔁 Use again
+broadcast-compose = { $variant ->
+        [a] 💬 <b>Message of variant A</b>
+        [b] 💬 <b>Message of variant B</b>
+       *[none] 💬 <b>Message</b>
+    }
+
+    Send it to me now, whatever it is: a text with formatting, a picture, a video, a voice message. Everybody gets a copy of it, so do not delete it before the end.
+
+    Or write a text for each language; whoever speaks another gets the first of the shop’s.
+broadcast-problem = ⚠️ { $problem ->
+        [album] An album is several messages, and Telegram copies them without buttons. Send one picture or one video.
+        [invoice] Telegram does not copy invoices.
+        [paid] Telegram does not copy paid media.
+        [quiz] Telegram does not copy this quiz, or a poll of somebody else.
+       *[no-text] That is no text. Please write it as a message.
+    }
+button-broadcast-text = { $done ->
+        [yes] ✅
+       *[no] ✍️
+    } Text: { $language }
+broadcast-ask-text = Write the text for <b>{ $language }</b>, with formatting if you like.
+broadcast-ask-buttons =
+    🔗 <b>Buttons</b>
+
+    Write one line for each: <code>label - https://…</code>
+    Two in one row stand between <code>|</code>. A single dash <code>-</code> takes all away.
+broadcast-buttons-now = Now:
+    { $lines }
+broadcast-buttons-fault = ⚠️ Line { $line }: { $fault ->
+        [form] a button is written as <code>label - https://…</code>.
+        [label] a label has 1 to 64 letters.
+        [address] an address begins with https:// and has no spaces.
+        [row] at most three buttons stand in one row.
+       *[many] there are at most twelve buttons.
+    }
+broadcast-nobody = Nobody is meant by these conditions, so there is nobody to send to.
+broadcast-confirm =
+    📨 <b>Send broadcast { $id }?</b>
+
+    It reaches <b>{ $count ->
+        [one] { $count } customer
+       *[other] { $count } customers
+    }</b> and takes about { $time }.
+button-broadcast-yes = ✅ Yes, send to { $count }
+broadcast-ask-time =
+    🕒 <b>When is it to begin?</b>
+
+    Write a day and a time, for example { $example }. Your clock shows { $clock } ({ $zone }); another one is chosen in /notifications.
+broadcast-time-problem = ⚠️ { $problem ->
+        [past] That is over already.
+        [far] That is more than a year away.
+       *[form] That is no day and time.
+    }
+broadcast-confirm-time =
+    🕒 <b>Send broadcast { $id } on { $at }?</b>
+
+    As things are it reaches <b>{ $count ->
+        [one] { $count } customer
+       *[other] { $count } customers
+    }</b> and takes about { $time }; who is meant is looked up when it begins. { $missed ->
+        [skip] If the time is missed by more than five minutes, it is not sent.
+       *[send] If the time is missed, it is sent once as soon as possible.
+    }
+button-broadcast-schedule-yes = ✅ Yes, then
+broadcast-confirm-end = { $state ->
+        [draft] 🗑 <b>Throw draft { $id } away?</b>
+        [scheduled] 🗑 <b>Throw broadcast { $id } away?</b> It will not be sent.
+       *[running] ⏹ <b>Stop broadcast { $id } for good?</b>
+
+            { $sent } have it. { $left } more do not get it, also not later. A pause can be ended, a stop cannot.
+    }
+button-broadcast-end-yes = { $state ->
+        [draft] 🗑 Yes, throw it away
+        [scheduled] 🗑 Yes, throw it away
+       *[running] ⏹ Yes, stop it
+    }
+broadcast-preview-problem = ⚠️ Telegram would not send it: { $why }
+segment =
+    🎯 <b>For whom</b>
+
+    All of this has to be true of a customer who can be reached:
+segment-all = • everybody
+segment-access = • { $value ->
+        [yes] has access now
+       *[no] has no access now
+    }
+segment-trial = • { $value ->
+        [yes] is trying now
+       *[no] is not trying now
+    }
+segment-bought = • { $value ->
+        [yes] has bought before
+       *[no] has never bought
+    }
+segment-came = • { $value ->
+        [yes] came by somebody’s link
+       *[no] came by himself
+    }
+segment-brought = • { $value ->
+        [yes] has brought somebody
+       *[no] has brought nobody
+    }
+segment-expired = • { $count ->
+        [one] without access for { $count } day or longer
+       *[other] without access for { $count } days or longer
+    }
+segment-idle = • { $count ->
+        [one] not seen for { $count } day or longer
+       *[other] not seen for { $count } days or longer
+    }
+segment-language = • speaks { $names }
+segment-plan = • has the plan { $names }
+segment-balance = • has { $than ->
+        [over] more
+       *[under] less
+    } than { $amount } on the balance
+segment-counted = 👥 <b>{ $count ->
+        [one] { $count } customer
+       *[other] { $count } customers
+    }</b>, about { $time } to send to all.
+segment-part = 🎯 <b>{ $part ->
+        [access] Access
+        [trial] Trial
+        [bought] Purchases
+        [expired] Ended
+        [idle] Not seen for
+        [language] Language
+        [plan] Plan
+        [balance] Balance
+        [came] Came by a link
+       *[brought] Brought others
+    }</b>
+button-segment-part = { $part ->
+        [access] 🔑 Access
+        [trial] 🎁 Trial
+        [bought] 🛒 Purchases
+        [expired] ⌛ Ended
+        [idle] 💤 Not seen for
+        [language] 🌐 Language
+        [plan] 📦 Plan
+        [balance] 💰 Balance
+        [came] 🔗 Came by a link
+       *[brought] 🤝 Brought others
+    }
+button-segment-choice = { $part ->
+        [access] { $value ->
+            [yes] Has access now
+           *[no] Has none now
+        }
+        [trial] { $value ->
+            [yes] Is trying now
+           *[no] Is not trying now
+        }
+        [bought] { $value ->
+            [yes] Has bought
+           *[no] Has never bought
+        }
+        [came] { $value ->
+            [yes] Came by a link
+           *[no] Came by himself
+        }
+       *[brought] { $value ->
+            [yes] Has brought somebody
+           *[no] Has brought nobody
+        }
+    }
+button-segment-days = { $part ->
+        [expired] Ended
+       *[idle] Not seen for
+    } { $count ->
+        [one] { $count } day
+       *[other] { $count } days
+    }
+button-segment-balance = { $value ->
+        [some] Has something
+       *[none] Has nothing
+    }
+button-segment-toggle = { $on ->
+        [yes] ✅
+       *[no] ▫️
+    } { $name }
+button-segment-write = { $part ->
+        [balance] ✍️ Another amount
+       *[days] ✍️ Another number of days
+    }
+button-segment-any = ✖️ Does not matter
+button-segment-count = 👥 Count
+button-segment-export = 📄 Export as CSV
+segment-write = { $part ->
+        [balance] Write <code>&gt; 100</code> for more than 100 { $currency } on the balance, or <code>&lt; 50</code> for less than 50.
+       *[days] Write a number of days, 1 or more.
+    }
+segment-write-problem = ⚠️ { $part ->
+        [balance] Please begin with &gt; or &lt; and write an amount.
+       *[days] Please write a whole number from 1 to 36 500.
+    }
+segment-exported = 📄 { $count ->
+        [one] { $count } customer
+       *[other] { $count } customers
+    } of broadcast { $id }
+segment-too-many = ⚠️ The file would be larger than Telegram takes: { $count } customers. Narrow the conditions, or use <code>vpnd export</code> on the server.

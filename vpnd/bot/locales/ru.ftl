@@ -1777,3 +1777,316 @@ operator-message = ✉️ <b>Сообщение от нас</b>
 blocked = Ваш доступ закрыт.
 blocked-support = Ваш доступ закрыт. Если это ошибка, напишите { $support }.
 paid-while-blocked = Мы получили <b>{ $amount }</b>: ничего не потеряно, время до <b>{ $until }</b> за вами записано.
+
+## Рассылки
+
+button-broadcasts = 📣 Рассылки
+broadcasts =
+    📣 <b>Рассылки</b>
+
+    Одно сообщение для многих: каждый получит его один раз, после ответов и чеков, с той скоростью, которую разрешает Telegram.
+broadcasts-none =
+    📣 <b>Рассылки</b>
+
+    Пока ни одной. Черновик никому не уйдёт, пока вы не подтвердите.
+button-broadcast-new = ➕ Новая рассылка
+button-broadcast = { $state ->
+        [draft] ✏️
+        [scheduled] 🕒
+        [running] ▶️
+        [paused] ⏸
+        [stopped] ⏹
+        [missed] ⚠️
+       *[done] ✅
+    } { $id } · { $title }
+broadcast-gone = Этой рассылки больше нет.
+broadcast-not-now = ⚠️ Сейчас это невозможно. Состояние рассылки: { $state ->
+        [draft] черновик
+        [scheduled] запланирована
+        [running] идёт
+        [paused] на паузе
+        [stopped] остановлена
+        [missed] время пропущено
+        [done] завершена
+       *[discarded] удалена
+    }.
+broadcast-head = 📣 <b>Рассылка { $id }</b> · { $state ->
+        [draft] ✏️ черновик
+        [scheduled] 🕒 запланирована
+        [running] ▶️ идёт
+        [paused] ⏸ на паузе
+        [stopped] ⏹ остановлена
+        [missed] ⚠️ время пропущено
+       *[done] ✅ завершена
+    }
+    { $title }
+broadcast-halted =
+    ⚠️ Рассылка встала на паузу сама: получатели один за другим её отклоняли: { $why }
+
+    Продолжите её, когда это исправлено, или остановите.
+broadcast-message = { $variant ->
+        [a] <b>Вариант A:</b>
+        [b] <b>Вариант B:</b>
+       *[none] <b>Сообщение:</b>
+    } { $what }
+broadcast-copied = копия сообщения
+broadcast-texts = текст, языки: { $languages }
+broadcast-notice = уведомление сервиса
+broadcast-nothing = пока нет
+broadcast-buttons = , { $count ->
+        [one] { $count } кнопка
+        [few] { $count } кнопки
+       *[other] { $count } кнопок
+    }
+broadcast-share = Доли: A { $a } %, B { $b } %. Кому какой вариант — не меняется.
+broadcast-segment = <b>Для кого:</b>
+    { $lines }
+broadcast-time = { $state ->
+        [missed] ⚠️ Должна была начаться { $at }, но начать её было некому.
+       *[scheduled] 🕒 Начнётся { $at }. { $missed ->
+            [skip] Если опоздать больше чем на пять минут, она не уйдёт.
+           *[send] Если время пропущено, уйдёт один раз при первой возможности.
+        }
+    }
+broadcast-figures = Отправлено: <b>{ $sent }</b> из { $of } · недоступны: { $unreachable } · не удалось: { $failed }
+broadcast-repeated = Возможно, дважды: { $count }
+broadcast-left = Ждут: { $count } · осталось около { $time }
+broadcast-left-unknown = Ждут: { $count }
+broadcast-variant = { $name }: отправлено { $sent } из { $of } · недоступны: { $unreachable } · не удалось: { $failed }
+button-broadcast-message = { $variant ->
+        [b] 💬 Сообщение B
+       *[a] 💬 Сообщение
+    }
+button-broadcast-buttons = { $variant ->
+        [b] 🔗 Кнопки B
+       *[a] 🔗 Кнопки
+    }
+button-broadcast-add-b = ➕ Вариант B
+button-broadcast-drop-b = ✖️ Без варианта B
+button-broadcast-share = B { $percent } %
+button-broadcast-segment = 🎯 Для кого
+button-broadcast-preview = 👁 Показать
+button-broadcast-schedule = 🕒 На время
+button-broadcast-unschedule = ✏️ Снова черновик
+button-broadcast-missed = { $choice ->
+        [skip] Если опоздали: не отправлять
+       *[send] Если опоздали: отправить
+    }
+button-broadcast-send = 📨 Отправить
+button-broadcast-pause = ⏸ Пауза
+button-broadcast-resume = ▶️ Продолжить
+button-broadcast-refresh = 🔄 Обновить
+button-broadcast-end = { $state ->
+        [draft] 🗑 Удалить
+        [scheduled] 🗑 Удалить
+       *[running] ⏹ Остановить
+    }
+button-broadcast-again = 🔁 Использовать снова
+broadcast-compose = { $variant ->
+        [a] 💬 <b>Сообщение варианта A</b>
+        [b] 💬 <b>Сообщение варианта B</b>
+       *[none] 💬 <b>Сообщение</b>
+    }
+
+    Пришлите мне его сейчас, каким бы оно ни было: текст с оформлением, картинку, видео, голосовое. Каждый получит его копию, поэтому не удаляйте его до конца рассылки.
+
+    Или напишите текст для каждого языка; кто говорит на другом, получит первый из языков магазина.
+broadcast-problem = ⚠️ { $problem ->
+        [album] Альбом — это несколько сообщений, и Telegram копирует их без кнопок. Пришлите одну картинку или одно видео.
+        [invoice] Счета Telegram не копирует.
+        [paid] Платные материалы Telegram не копирует.
+        [quiz] Эту викторину или чужой опрос Telegram не копирует.
+       *[no-text] Это не текст. Напишите его, пожалуйста, сообщением.
+    }
+button-broadcast-text = { $done ->
+        [yes] ✅
+       *[no] ✍️
+    } Текст: { $language }
+broadcast-ask-text = Напишите текст для языка <b>{ $language }</b>, можно с оформлением.
+broadcast-ask-buttons =
+    🔗 <b>Кнопки</b>
+
+    Напишите по строке на каждую: <code>надпись - https://…</code>
+    Две в одном ряду разделяет <code>|</code>. Одно тире <code>-</code> убирает все.
+broadcast-buttons-now = Сейчас:
+    { $lines }
+broadcast-buttons-fault = ⚠️ Строка { $line }: { $fault ->
+        [form] кнопка пишется так: <code>надпись - https://…</code>.
+        [label] в надписи от 1 до 64 букв.
+        [address] адрес начинается с https:// и не содержит пробелов.
+        [row] в одном ряду не больше трёх кнопок.
+       *[many] кнопок не больше двенадцати.
+    }
+broadcast-nobody = Под эти условия никто не подходит, отправлять некому.
+broadcast-confirm =
+    📨 <b>Отправить рассылку { $id }?</b>
+
+    Её получат <b>{ $count ->
+        [one] { $count } клиент
+        [few] { $count } клиента
+       *[other] { $count } клиентов
+    }</b>, это займёт около { $time }.
+button-broadcast-yes = ✅ Да, отправить ({ $count })
+broadcast-ask-time =
+    🕒 <b>Когда начать?</b>
+
+    Напишите день и время, например { $example }. На ваших часах { $clock } ({ $zone }); другие часы выбирают в /notifications.
+broadcast-time-problem = ⚠️ { $problem ->
+        [past] Это время уже прошло.
+        [far] До этого больше года.
+       *[form] Это не день и не время.
+    }
+broadcast-confirm-time =
+    🕒 <b>Отправить рассылку { $id } { $at }?</b>
+
+    Сейчас её получили бы <b>{ $count ->
+        [one] { $count } клиент
+        [few] { $count } клиента
+       *[other] { $count } клиентов
+    }</b>, это займёт около { $time }; кому отправить, выясняется в момент начала. { $missed ->
+        [skip] Если опоздать больше чем на пять минут, она не уйдёт.
+       *[send] Если время пропущено, она уйдёт один раз при первой возможности.
+    }
+button-broadcast-schedule-yes = ✅ Да, тогда
+broadcast-confirm-end = { $state ->
+        [draft] 🗑 <b>Удалить черновик { $id }?</b>
+        [scheduled] 🗑 <b>Удалить рассылку { $id }?</b> Она не уйдёт.
+       *[running] ⏹ <b>Остановить рассылку { $id } навсегда?</b>
+
+            Получили: { $sent }. Ещё { $left } её не получат, и позже тоже. Паузу можно снять, остановку нельзя.
+    }
+button-broadcast-end-yes = { $state ->
+        [draft] 🗑 Да, удалить
+        [scheduled] 🗑 Да, удалить
+       *[running] ⏹ Да, остановить
+    }
+broadcast-preview-problem = ⚠️ Telegram не захотел отправлять: { $why }
+segment =
+    🎯 <b>Для кого</b>
+
+    Клиент доступен, и для него верно всё это:
+segment-all = • все
+segment-access = • { $value ->
+        [yes] сейчас есть доступ
+       *[no] сейчас нет доступа
+    }
+segment-trial = • { $value ->
+        [yes] сейчас пробует
+       *[no] сейчас не пробует
+    }
+segment-bought = • { $value ->
+        [yes] уже покупал
+       *[no] ни разу не покупал
+    }
+segment-came = • { $value ->
+        [yes] пришёл по чьей-то ссылке
+       *[no] пришёл сам
+    }
+segment-brought = • { $value ->
+        [yes] кого-то привёл
+       *[no] никого не привёл
+    }
+segment-expired = • без доступа { $count ->
+        [one] { $count } день или дольше
+        [few] { $count } дня или дольше
+       *[other] { $count } дней или дольше
+    }
+segment-idle = • не появлялся { $count ->
+        [one] { $count } день или дольше
+        [few] { $count } дня или дольше
+       *[other] { $count } дней или дольше
+    }
+segment-language = • язык: { $names }
+segment-plan = • тариф: { $names }
+segment-balance = • на балансе { $than ->
+        [over] больше
+       *[under] меньше
+    } { $amount }
+segment-counted = 👥 <b>{ $count ->
+        [one] { $count } клиент
+        [few] { $count } клиента
+       *[other] { $count } клиентов
+    }</b>, отправка всем займёт около { $time }.
+segment-part = 🎯 <b>{ $part ->
+        [access] Доступ
+        [trial] Пробный период
+        [bought] Покупки
+        [expired] Закончилось
+        [idle] Не появлялся
+        [language] Язык
+        [plan] Тариф
+        [balance] Баланс
+        [came] Пришёл по ссылке
+       *[brought] Привёл других
+    }</b>
+button-segment-part = { $part ->
+        [access] 🔑 Доступ
+        [trial] 🎁 Пробный
+        [bought] 🛒 Покупки
+        [expired] ⌛ Закончилось
+        [idle] 💤 Не появлялся
+        [language] 🌐 Язык
+        [plan] 📦 Тариф
+        [balance] 💰 Баланс
+        [came] 🔗 По ссылке
+       *[brought] 🤝 Привёл других
+    }
+button-segment-choice = { $part ->
+        [access] { $value ->
+            [yes] Сейчас есть доступ
+           *[no] Сейчас нет
+        }
+        [trial] { $value ->
+            [yes] Сейчас пробует
+           *[no] Сейчас не пробует
+        }
+        [bought] { $value ->
+            [yes] Покупал
+           *[no] Ни разу не покупал
+        }
+        [came] { $value ->
+            [yes] Пришёл по ссылке
+           *[no] Пришёл сам
+        }
+       *[brought] { $value ->
+            [yes] Кого-то привёл
+           *[no] Никого не привёл
+        }
+    }
+button-segment-days = { $part ->
+        [expired] Закончилось
+       *[idle] Не появлялся
+    }: { $count ->
+        [one] { $count } день
+        [few] { $count } дня
+       *[other] { $count } дней
+    }
+button-segment-balance = { $value ->
+        [some] Что-то есть
+       *[none] Ничего нет
+    }
+button-segment-toggle = { $on ->
+        [yes] ✅
+       *[no] ▫️
+    } { $name }
+button-segment-write = { $part ->
+        [balance] ✍️ Другая сумма
+       *[days] ✍️ Другое число дней
+    }
+button-segment-any = ✖️ Не важно
+button-segment-count = 👥 Посчитать
+button-segment-export = 📄 Выгрузить в CSV
+segment-write = { $part ->
+        [balance] Напишите <code>&gt; 100</code>, если на балансе больше 100 { $currency }, или <code>&lt; 50</code>, если меньше 50.
+       *[days] Напишите число дней, 1 или больше.
+    }
+segment-write-problem = ⚠️ { $part ->
+        [balance] Начните с &gt; или &lt; и напишите сумму.
+       *[days] Напишите целое число от 1 до 36 500.
+    }
+segment-exported = 📄 { $count ->
+        [one] { $count } клиент
+        [few] { $count } клиента
+       *[other] { $count } клиентов
+    }, рассылка { $id }
+segment-too-many = ⚠️ Файл вышел бы больше, чем принимает Telegram: клиентов { $count }. Сузьте условия или используйте <code>vpnd export</code> на сервере.

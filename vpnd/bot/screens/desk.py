@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from vpnd.bot.admin_callbacks import Status, Switches
+from vpnd.bot.broadcast_callbacks import Broadcasts
 from vpnd.bot.button_data import Action
 from vpnd.bot.callbacks import Home
 from vpnd.bot.catalogue_callbacks import Catalogue
@@ -36,6 +37,7 @@ SECTIONS: Final[tuple[tuple[Permission, str, Action], ...]] = (
     (Permission.CATALOGUE, "button-catalogue", Catalogue()),
     (Permission.CUSTOMERS, "button-find", FindCustomer()),
     (Permission.DEAD_LETTERS, "button-letters", DeadLetters()),
+    (Permission.BROADCASTS, "button-broadcasts", Broadcasts()),
 )
 
 
