@@ -191,6 +191,8 @@ async def test_what_brings_work_in_starts_last_and_stops_first(database_url: str
         "worker reminders",
         "worker reconcile",
         "worker housekeeping",
+        "worker figures",
+        "worker exports",
         "broadcasts",
         "recovery",
         "lag monitor",

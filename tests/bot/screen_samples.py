@@ -9,6 +9,7 @@ from uuid import UUID
 
 import attrs
 import screen_samples_desk
+import screen_samples_figures
 
 from vpnd.bot.admin_callbacks import RefundAllNow, RefundNow
 from vpnd.bot.apps import APPS
@@ -275,7 +276,7 @@ SHORT = {
 }  # fmt: skip
 
 #: The screens of those who run the shop, a module a room.
-OPERATORS_ROOMS = (screen_samples_desk,)
+OPERATORS_ROOMS = (screen_samples_desk, screen_samples_figures)
 
 
 def ways(offer: Offer, percent: int = 0) -> list[Any]:

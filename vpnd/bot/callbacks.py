@@ -12,6 +12,7 @@ import attrs
 from vpnd.bot import admin_callbacks as admins
 from vpnd.bot import button_data
 from vpnd.bot import desk_callbacks as desk
+from vpnd.bot import figures_callbacks as figures
 from vpnd.bot import own_callbacks as own
 from vpnd.bot.button_data import MAX_BYTES, Action
 
@@ -371,6 +372,15 @@ _LETTERS: Final[dict[str, type[Action]]] = {
     "od": own.MyData,
     "of": own.ForgetMe,
     "og": own.ForgetMeNow,
+    "fg": figures.Figures,
+    "fm": figures.ByMethod,
+    "fp": figures.ByPlan,
+    "fr": figures.Referral,
+    "fh": figures.Health,
+    "fc": figures.Chart,
+    "fe": figures.Exports,
+    "fa": figures.ExportAsk,
+    "fn": figures.ExportNow,
 }
 _LETTER_OF: Final = {kind: letter for letter, kind in _LETTERS.items()}
 

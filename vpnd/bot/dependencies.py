@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import Factory, field, frozen
 
+from vpnd.bot.charts import ChartDrawer
 from vpnd.bot.qr import QrDrawer
 from vpnd.bot.texts import CurrentTexts, Texts, as_current
 from vpnd.config import QuietHours
@@ -68,6 +69,7 @@ class BotDependencies:
         switches: what is paused, and the incident's banner, as a snapshot that costs no read.
         picture: the daemon at a glance, as `vpnd.monitors.picture` puts it together.
         on_settled: wake-ups after a payment was settled (node sync, relay); synchronous.
+        export_asked: wakes what makes exports; synchronous.
         wake: the same after anything else that nodes, providers or customers wait for.
     """
 
@@ -78,6 +80,7 @@ class BotDependencies:
     terms: Mapping[Method, Terms]
     topups: TopUps
     qr: QrDrawer = field(factory=QrDrawer)
+    charts: ChartDrawer = field(factory=ChartDrawer)
     providers: Mapping[str, Provider] = field(factory=dict)
     star_subscriptions: bool = True
     currency: str = "RUB"
@@ -98,6 +101,7 @@ class BotDependencies:
     picture: Callable[[], Awaitable[Mapping[str, Any]]] = no_picture
     on_settled: Sequence[Callable[[SettlementResult], None]] = ()
     wake: Sequence[Callable[[], None]] = ()
+    export_asked: Callable[[], None] = lambda: None
 
     @property
     def texts(self) -> Texts:

@@ -26,7 +26,7 @@ from vpnd.shop.figures_days import DayFigures, figures_of_days
 from vpnd.shop.figures_standing import MONTH, Standing, arpu, standing_at
 from vpnd.shop.source import Source
 
-__all__ = ["PERIODS", "Health", "Overview", "Period", "change", "health", "overview", "summed"]
+__all__ = ["PERIODS", "Health", "Overview", "Period", "change", "health", "overview", "stretch", "summed"]
 
 Period = Literal["today", "yesterday", "week", "month"]
 PERIODS: Final[tuple[Period, ...]] = get_args(Period)
@@ -71,9 +71,13 @@ async def overview(source: Source, zone: str, period: Period) -> Overview:
     today, now = await today_in(source, zone)
     if period == "today":
         return await _today(source, zone, today, now)
-    length = _LENGTHS[period]
     last = today - timedelta(days=1)
-    first = last - timedelta(days=length - 1)
+    return await stretch(source, zone, period, last - timedelta(days=_LENGTHS[period] - 1), last)
+
+
+async def stretch(source: Source, zone: str, period: Period, first: date, last: date) -> Overview:
+    """Whole days, and as many before them."""
+    length = (last - first).days + 1
     days = await figures_of_days(source, zone, first - timedelta(days=length), last)
     # A day may be missing only where the calendar has none; both halves are told apart by their dates.
     newer = [day for day in days if day.day.day >= first]

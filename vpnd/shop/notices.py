@@ -56,6 +56,7 @@ ADMIN_ALERT: Final = "admin_alert"
 #   reconciliation (admin) provider, differences, mended, first (some of them in words)
 #   alarms (admin)        raised, cleared: lists of {name, what, unit, value, threshold, who, since}
 #   node_stopped (admin)  node, held, strangers, newer (numbers), reason ("empty", "behind", "strangers", "newer")
+#   summary (operators)    kind ("day", "week"), first, last (days)
 #   activation_late (admin) subscription_id, telegram_id, plan_id, since, attempts, others (how many more wait like it)
 Template = Literal[
     "receipt",
@@ -83,6 +84,7 @@ Template = Literal[
     "trial_ending",
     "trial_ended",
     "activation_late",
+    "summary",
 ]
 Lane = Literal["reply", "receipt", "notice", "broadcast"]
 

@@ -10,6 +10,7 @@ from vpnd.bot.admin_callbacks import Status, Switches
 from vpnd.bot.button_data import Action
 from vpnd.bot.callbacks import Home
 from vpnd.bot.desk_callbacks import AddOperator, AuditLog, Desk, OneOperator, Operators, RoleAsk, RoleNow
+from vpnd.bot.figures_callbacks import Exports, Figures
 from vpnd.bot.markup import code
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
 from vpnd.bot.speech import Speech
@@ -31,6 +32,8 @@ SECTIONS: Final[tuple[tuple[Permission, str, Action], ...]] = (
     (Permission.SWITCH, "button-switches", Switches()),
     (Permission.OPERATORS, "button-operators", Operators()),
     (Permission.AUDIT, "button-audit-log", AuditLog()),
+    (Permission.FIGURES, "button-figures", Figures("today")),
+    (Permission.EXPORT, "button-exports", Exports()),
 )
 
 

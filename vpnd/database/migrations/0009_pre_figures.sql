@@ -43,7 +43,6 @@ create table export_requests (
     what         text not null,
     with_secrets boolean not null default false,
     telegram_id  bigint not null,          -- who asked, and is sent the file
-    fixed        boolean not null,         -- his role stands in the configuration
     language     text not null,
     request_key  text not null unique,     -- the update that asked
     state        text not null default 'asked' check (state in ('asked', 'sent', 'too_big', 'refused', 'failed')),
@@ -53,3 +52,12 @@ create table export_requests (
     finished_at  timestamptz
 );
 create index export_requests_asked on export_requests (id) where state = 'asked';
+
+-- ---------------------------------------------------------------- summaries that operators were told
+
+create table figure_summaries (            -- who gets to write the row tells it, once
+    kind    text not null check (kind in ('day', 'week')),
+    first   date not null,                 -- the day, or the Monday of the week
+    told_at timestamptz not null default clock_timestamp(),
+    primary key (kind, first)
+);
