@@ -192,6 +192,8 @@ async def test_what_brings_work_in_starts_last_and_stops_first(database_url: str
         "worker reconcile",
         "worker housekeeping",
         "worker activity",
+        "worker figures",
+        "worker exports",
         "broadcasts",
         "broadcast progress",
         "recovery",

@@ -35,6 +35,7 @@ BLOCKING_ALLOWED = {
     "vpnd.runtime.process.run_child": "starts a child: fork and exec cannot be done by another thread",
     "vpnd.runtime.sdnotify.service_manager": "connects a datagram socket to a path, which never waits",
     "vpnd.runtime.serve._open": "binds the listening sockets at the start",
+    "vpnd.shop.exports.export_csv": "makes one file, and renames or removes it; what is written goes by a thread",
 }
 
 #: Fetches whose statement cannot be judged here, or that nothing in it bounds, and what does.
@@ -53,6 +54,7 @@ UNBOUNDED_ALLOWED = {
     "vpnd.shop.nodes.forget_others.body": "a shop has tens of nodes",
     "vpnd.shop.settlement_write.write_verdict": "one row: the statement is put together once, when the module is loaded",
     "vpnd.shop.subscriptions.grant": "makes one subscription",
+    "vpnd.shop.exports._write": "tables are data: a page of ids by LIMIT",
 }
 
 #: Awaits inside of a scope, and why.

@@ -12,6 +12,7 @@ import screen_samples_broadcasts
 import screen_samples_catalogue
 import screen_samples_customers
 import screen_samples_desk
+import screen_samples_figures
 
 from vpnd.bot.admin_callbacks import RefundAllNow, RefundNow
 from vpnd.bot.apps import APPS
@@ -281,7 +282,7 @@ SHORT = {
 
 #: The screens of those who run the shop, a module a room.
 OPERATORS_ROOMS = (
-    screen_samples_desk, screen_samples_catalogue, screen_samples_customers, screen_samples_broadcasts,
+    screen_samples_desk, screen_samples_catalogue, screen_samples_customers, screen_samples_broadcasts, screen_samples_figures,
 )  # fmt: skip
 
 

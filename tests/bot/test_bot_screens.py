@@ -117,7 +117,7 @@ def test_every_screen_has_the_way_home(language: str) -> None:
 
 def test_every_template_has_its_words() -> None:
     """Whatever the shop has to say, there is a text for it."""
-    known = {*money.NOTICES, *reminders.ENDINGS, "receipt", "topped_up", "renewal_short"}
+    known = {*money.NOTICES, *reminders.ENDINGS, "receipt", "topped_up", "renewal_short", "summary"}
     assert set(get_args(Template)) | {"alarms"} == known
 
 

@@ -75,7 +75,9 @@ def test_code_asks_only_for_texts_there_are() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 asked.add(node.value)
-    prefixes = ("period-", "command-", "button-method-", "button-platform-", "money-")
+    prefixes = (
+        "period-", "command-", "button-method-", "button-platform-", "money-", "button-figures-", "button-chart-", "figures-",
+    )  # fmt: skip
     used = {key for key in known if key in asked or key.startswith(prefixes)}
 
     assert known - used == set()

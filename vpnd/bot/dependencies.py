@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import Factory, field, frozen
 
+from vpnd.bot.charts import ChartDrawer
 from vpnd.bot.qr import QrDrawer
 from vpnd.bot.texts import CurrentTexts, Texts, as_current
 from vpnd.config import QuietHours
@@ -76,6 +77,7 @@ class BotDependencies:
         texts_dir: the folder of texts that the operator has written himself.
         reload_texts: reads all texts anew, those that were written in the bot too, and has them count at once.
         on_settled: wake-ups after a payment was settled (node sync, relay); synchronous.
+        export_asked: wakes what makes exports; synchronous.
         wake: the same after anything else that nodes, providers or customers wait for.
     """
 
@@ -86,6 +88,7 @@ class BotDependencies:
     set_up: Mapping[Method, Terms] = field(alias="terms")
     topups: TopUps
     qr: QrDrawer = field(factory=QrDrawer)
+    charts: ChartDrawer = field(factory=ChartDrawer)
     providers: Mapping[str, Provider] = field(factory=dict)
     star_subscriptions: bool = True
     currency: str = "RUB"
@@ -108,6 +111,7 @@ class BotDependencies:
     reload_texts: Callable[[], Awaitable[None]] = keep_texts
     on_settled: Sequence[Callable[[SettlementResult], None]] = ()
     wake: Sequence[Callable[[], None]] = ()
+    export_asked: Callable[[], None] = lambda: None
 
     @property
     def texts(self) -> Texts:

@@ -14,6 +14,7 @@ from vpnd.bot.clocks import ending_of
 from vpnd.bot.connect import connect_info
 from vpnd.bot.counters import perhaps_repeated_total
 from vpnd.bot.dependencies import BotDependencies
+from vpnd.bot.figures import summary_screen
 from vpnd.bot.reading import held_by_id, next_step
 from vpnd.bot.screens import from_operator, money, paid, reminders
 from vpnd.bot.screens.screen import Screen
@@ -146,6 +147,11 @@ async def _render(deps: BotDependencies, payload: Mapping[str, Any]) -> Screen:
     if template == "renewal_short":
         can_fill = bool(ways_to_fill(deps.terms, deps.topups, deps.currency, deps.topups.most))
         return money.renewal_short(speech, args, deps.topups, can_fill=can_fill)
+    if template == "summary":
+        summary = await summary_screen(deps, speech, int(payload["chat_id"]), args)
+        if summary is None:
+            raise _NoLongerTrue("whoever it is for may not see figures any more")
+        return summary
     if template in reminders.ENDINGS:
         return await _about_an_end(deps, speech, template, args)
     render = money.NOTICES.get(template)

@@ -19,6 +19,9 @@ from vpnd.bot import (
     customers,
     deeds,
     desk_callbacks,
+    exporting,
+    figures,
+    figures_callbacks,
     filling,
     giving_back,
     inviting,
@@ -170,6 +173,15 @@ OPERATORS: Final[dict[type[Action], tuple[Permission, Handler]]] = {
     **broadcast_desk.handlers(),
     **composing.handlers(),
     **segmenting.handlers(),
+    figures_callbacks.Figures: (Permission.FIGURES, figures.show_figures),
+    figures_callbacks.ByMethod: (Permission.FIGURES, figures.show_methods),
+    figures_callbacks.ByPlan: (Permission.FIGURES, figures.show_plans),
+    figures_callbacks.Referral: (Permission.FIGURES, figures.show_referral),
+    figures_callbacks.Health: (Permission.FIGURES, figures.show_health),
+    figures_callbacks.Chart: (Permission.FIGURES, figures.show_chart),
+    figures_callbacks.Exports: (Permission.EXPORT, exporting.show_exports),
+    figures_callbacks.ExportAsk: (Permission.EXPORT, exporting.ask),
+    figures_callbacks.ExportNow: (Permission.EXPORT, exporting.export),
 }
 
 

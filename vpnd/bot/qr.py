@@ -1,14 +1,10 @@
-"""QR codes, drawn in a child process: at most two at once, each in time or not at all.
+"""QR codes, drawn in a child process: at most two at once, each in time or not at all (`vpnd.bot.child_drawing` says why).
 
-Drawing is CPU work in C-less Python; in the daemon it would stop everybody else's buttons for its tens of milliseconds, and a
-thread would still hold the interpreter. A picture that fails is no reason to keep a link from anybody: the
-caller sends the link in words instead.
+A picture that fails is no reason to keep a link from anybody: the caller sends the link in words instead.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections import OrderedDict
 from hashlib import sha256
@@ -16,6 +12,7 @@ from typing import Final
 
 import trio
 
+from vpnd.bot.child_drawing import NotDrawn, draw_in_child
 from vpnd.bot.counters import qr_pictures_total
 from vpnd.runtime.held import refuse_if_held
 from vpnd.runtime.journal import get_journal
@@ -26,9 +23,6 @@ DEADLINE: Final = 5.0  # seconds for one picture, the wait for a place not count
 PLACE_WAIT: Final = 10.0  # seconds for a place; whoever waited longer gets the link in words
 AT_ONCE: Final = 2
 CACHED: Final = 64  # pictures of a few kB; a customer often looks twice
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
-# What a child needs to find its interpreter and packages; our secrets may stand in the rest of the environment.
-_KEPT: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LANG", "LC_ALL", "SYSTEMROOT", "TMPDIR")
 COMMAND: Final = (sys.executable, "-m", "vpnd.bot.qr_child")
 
 
@@ -76,24 +70,8 @@ class QrDrawer:
             self._places.release()
 
     async def _in_child(self, text: str) -> bytes | None:
-        environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         try:
-            with trio.fail_after(self._deadline):
-                done = await trio.run_process(
-                    self._command,
-                    stdin=text.encode(),
-                    capture_stdout=True,
-                    stderr=subprocess.DEVNULL,
-                    check=False,
-                    env=environment,
-                )
-        except trio.TooSlowError:
-            reason = f"it took longer than {self._deadline:g} s"
-        except OSError as error:
-            reason = f"the child could not be started: {error.strerror}"
-        else:
-            if done.returncode == 0 and done.stdout.startswith(_PNG):
-                return bytes(done.stdout)
-            reason = f"the child ended with {done.returncode}"
-        log.warning("qr.failed", message=f"a QR code was not drawn: {reason}", reason=reason)
-        return None
+            return await draw_in_child(self._command, text.encode(), deadline=self._deadline)
+        except NotDrawn as error:
+            log.warning("qr.failed", message=f"a QR code was not drawn: {error}", reason=str(error))
+            return None

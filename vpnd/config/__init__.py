@@ -21,6 +21,7 @@ from vpnd.config.settings import (
 from vpnd.config.shop_settings import (
     CryptoPaySettings,
     QuietHours,
+    ReportsSettings,
     ShopSettings,
     TrialSettings,
     YooKassaSettings,
@@ -41,6 +42,7 @@ __all__ = [
     "LogSettings",
     "NodeSettings",
     "QuietHours",
+    "ReportsSettings",
     "Role",
     "Secret",
     "Settings",

@@ -33,6 +33,7 @@ from vpnd.config.reader import key, tables
 from vpnd.config.shop_settings import (
     CryptoPaySettings,
     ReferralSettings,
+    ReportsSettings,
     ShopSettings,
     StarsSettings,
     TrialSettings,
@@ -302,6 +303,7 @@ class Settings:
     agent: AgentSettings = AgentSettings()
     limits: LimitsSettings = LimitsSettings()
     log: LogSettings = LogSettings()
+    reports: ReportsSettings = ReportsSettings()
     nodes: tuple[NodeSettings, ...] = tables(NodeSettings, "name", "The VPN nodes.", ())
     workers: dict[str, WorkerSettings] = tables(
         WorkerSettings, "<name>", "Another rhythm for a worker.", attrs.Factory(dict)
@@ -342,4 +344,5 @@ SECTIONS: Final[dict[str, type]] = {
     "agent": AgentSettings,
     "limits": LimitsSettings,
     "log": LogSettings,
+    "reports": ReportsSettings,
 }

@@ -196,3 +196,12 @@ class YooKassaSettings:
     secret_key: Secret | None = key(_TOKEN, "Secret key of the shop; goes with shop_id.", None, secret=True)
     api_base: str = key(url("https"), "Where the YooKassa API is.", "https://api.yookassa.ru/v3")
     minimum: str = key(_AMOUNT, "Least that is asked by it, in the shop's currency.", "1")
+
+
+@attrs.frozen(kw_only=True)
+class ReportsSettings:
+    """Summaries of the shop's figures, for operators who may see them."""
+
+    daily: bool = key(flag(), "Whether yesterday is summed up every day.", True)
+    weekly: bool = key(flag(), "Whether the last week is summed up on Mondays.", True)
+    hour: int = key(integer(0, 23), "From which hour on, by the shop's time zone.", 9)

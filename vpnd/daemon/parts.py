@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import asdict, define, field
@@ -16,6 +17,7 @@ from starlette.applications import Starlette
 from vpnd.bot.broadcasting import deliver_broadcast
 from vpnd.bot.connect import expired_entry, open_words
 from vpnd.bot.dependencies import BotDependencies, customer_loader, shared_catalogue, shared_nodes
+from vpnd.bot.exporting import deliver_export
 from vpnd.bot.handlers import register, tell_failure
 from vpnd.bot.notices import deliver_admin_alert, deliver_message
 from vpnd.bot.patience import tell_too_fast
@@ -43,6 +45,8 @@ from vpnd.runtime.worker import WorkerRunner
 from vpnd.shop import notices
 from vpnd.shop.broadcast_content import variant
 from vpnd.shop.broadcast_rows import Claimed
+from vpnd.shop.export_requests import ExportRequest
+from vpnd.shop.exports import Exported
 from vpnd.shop.settlement import Charge, SettlementResult
 from vpnd.shop.status import SubscriptionPage
 from vpnd.shop.switches import Pausable, Switchboard
@@ -187,6 +191,7 @@ class Parts:
             reload_texts=self.reload_texts,
             on_settled=(self.settled,),
             wake=(self.changed, self.renew, self.broadcasts.wake),
+            export_asked=self._export_asked,
         )
         register(self._application, self.bot)
         return Callbacks(
@@ -252,7 +257,12 @@ class Parts:
 
     def _hire(self) -> None:
         """Build the workers and the broadcasts' runner, and the switches that pause them."""
-        wakes = Wakes(nodes=self.numberer.wake, messages=self.relay.wake, settled=self.settled)
+        wakes = Wakes(
+            nodes=self.numberer.wake,
+            messages=self.relay.wake,
+            settled=self.settled,
+            export=self._export,
+        )
         specs = worker_roster(self.settings, self.db, self.desk, self.clients, wakes)
         self.workers = {
             spec.name: WorkerRunner(spec, lease=self._lease(f"worker {spec.name}"), turn=self.db.turns)
@@ -270,6 +280,13 @@ class Parts:
     async def _broadcast(self, content: Mapping[str, Any], claimed: Claimed) -> Delivery:
         part = variant(content, has_b=claimed.has_b)
         return await deliver_broadcast(self.bot, part, claimed.telegram_id, claimed.language)
+
+    async def _export(self, request: ExportRequest, path: Path | None, made: Exported | None) -> bool:
+        return await deliver_export(self.bot, request, path, made)
+
+    def _export_asked(self) -> None:
+        if "exports" in self.workers:
+            self.workers["exports"].wake()
 
     async def _tell_alarms(self, key: str, args: Mapping[str, Any]) -> None:
         async with self.db.transaction("alarms.tell") as tx:

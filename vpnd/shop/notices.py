@@ -61,6 +61,7 @@ ADMIN_ALERT: Final = "admin_alert"
 #   link_renewed          subscription_id, plan_id: an operator made the link anew
 #   unblocked             back (how many subscriptions are on again)
 #   operator_message      text
+#   summary (operators)    kind ("day", "week"), first, last (days)
 #   activation_late (admin) subscription_id, telegram_id, plan_id, since, attempts, others (how many more wait like it)
 Template = Literal[
     "receipt",
@@ -93,6 +94,7 @@ Template = Literal[
     "link_renewed",
     "unblocked",
     "operator_message",
+    "summary",
 ]
 Lane = Literal["reply", "receipt", "notice", "broadcast"]
 

@@ -12,8 +12,9 @@ from vpnd.nodes.client import NodeClient
 from vpnd.payments.desk import PaymentDesk
 from vpnd.runtime.worker import WorkerSpec, configured
 from vpnd.shop.settlement import SettlementResult
-from vpnd.workers import money, periodic
+from vpnd.workers import figures, money, periodic
 from vpnd.workers.activity import activity
+from vpnd.workers.figures import Deliver
 from vpnd.workers.housekeeping import housekeeping
 from vpnd.workers.reconcile import reconcile
 from vpnd.workers.telling import reminders, trial_notices
@@ -23,11 +24,18 @@ __all__ = ["Wakes", "worker_roster"]
 
 @frozen(kw_only=True)
 class Wakes:
-    """Who is woken by what workers have done: `nodes` for changes of access, `messages` for what is to be sent."""
+    """Who is told of what workers have done.
+
+    Attributes:
+        nodes: of changes of access.
+        messages: of what is to be sent.
+        export: sends what became of an export.
+    """
 
     nodes: Callable[[], None]
     messages: Callable[[], None]
     settled: Callable[[SettlementResult], None]
+    export: Deliver
 
 
 def worker_roster(
@@ -46,6 +54,7 @@ def worker_roster(
         reconcile(db, clients, alert=wakes.messages),
         housekeeping(db),
         activity(db),
+        *_figures(settings, db, wakes),
     ]
     return [
         configured(spec, settings.worker(spec.name)) for spec in specs if settings.worker(spec.name).enabled
@@ -65,3 +74,18 @@ def _money(settings: Settings, db: Database, desk: PaymentDesk, wakes: Wakes) ->
     if desk.stars is not None and settings.stars.enabled:
         specs.append(money.stars_sweep(db, desk.stars, on_commit=on_commit))
     return specs
+
+
+def _figures(settings: Settings, db: Database, wakes: Wakes) -> list[WorkerSpec]:
+    owners = settings.telegram.admins
+    return [
+        figures.figures(
+            db,
+            time_zone=settings.shop.time_zone,
+            reports=settings.reports,
+            owners=owners,
+            language=settings.shop.languages[0],
+            wake=wakes.messages,
+        ),
+        figures.exports(db, settings.instance.state_dir / "exports", owners=owners, deliver=wakes.export),
+    ]

@@ -2046,3 +2046,154 @@ segment-exported = 📄 { $count ->
        *[other] { $count } customers
     } of broadcast { $id }
 segment-too-many = ⚠️ The file would be larger than Telegram takes: { $count } customers. Narrow the conditions, or use <code>vpnd export</code> on the server.
+
+## Figures
+
+button-figures = 📊 Figures
+button-exports = 📤 Exports
+figures-head = 📊 <b>{ $period ->
+        [today] Today
+        [yesterday] Yesterday
+        [week] The last 7 days
+       *[month] The last 30 days
+    }</b> · { $days }
+figures-compared = <i>{ $period ->
+        [today] ▲▼ beside yesterday until the same hour.
+        [yesterday] ▲▼ beside the day before.
+        [week] ▲▼ beside the 7 days before.
+       *[month] ▲▼ beside the 30 days before.
+    }</i>
+figures-change = { $way ->
+        [up] { " " }▲ { $percent } %
+       *[down] { " " }▼ { $percent } %
+    }
+figures-revenue = 💰 <b>{ $net }</b>{ $change }
+    { $count ->
+        [one] { $count } payment
+       *[other] { $count } payments
+    }: { $gross } came, { $back } went back
+figures-no-revenue = 💰 No money moved.
+figures-people =
+    👥 New customers: <b>{ $new }</b>{ $newchange }
+    🛒 Paid for the first time: <b>{ $paying }</b>{ $payingchange }
+    🎁 Trials begun: <b>{ $trials }</b>
+    🤝 Came by an invitation: <b>{ $guests }</b>
+figures-methods = 💳 Revenue by method: what came from outside, less what went back.
+figures-plans = 🏷 Sales by plan: access sold for whatever it was paid with, from the balance too.
+figures-line = • <b>{ $name }</b>: { $net } · { $percent } % · { $count }
+figures-guests =
+    🤝 Came by an invitation: <b>{ $guests }</b>{ $guestschange }
+    🛒 Of all guests, paid for the first time: <b>{ $paying }</b>{ $payingchange }
+figures-rewards = 🎁 Rewards: <b>{ $net }</b> ({ $count }; taken back: { $back })
+figures-no-rewards = 🎁 No rewards were given.
+figures-health = 🩺 <b>How the shop stands now</b>
+figures-standing =
+    ✅ Paying customers: <b>{ $paying }</b>
+    🔓 With access, trials and gifts too: <b>{ $access }</b>
+    📉 Churn in 30 days: <b>{ $churn }</b> of { $before }
+    🔁 Stayed after their first 30 days: <b>{ $retention }</b> of { $newcomers }
+    🎁 Trials that became purchases: <b>{ $trials }</b> ({ $converted } of { $ended } that ended in 30 days)
+figures-mrr = 📅 MRR: <b>{ $amount }</b>
+figures-arpu = 👤 ARPU in 30 days: <b>{ $amount }</b>
+figures-summary = { $kind ->
+        [day] ☀️ <b>Yesterday</b>
+       *[week] 🗓 <b>Last week</b>
+    } · { $days }
+figures-chart = { $what ->
+        [revenue] 📊 Revenue by day: what came from outside, less what went back
+        [people] 📈 New customers (blue) and first payments (orange) by day
+        [methods] 💳 Revenue by method
+       *[plans] 🏷 Sales by plan
+    } · { $days }
+figures-no-chart = The picture could not be drawn. Please try again in a minute.
+figures-nothing-to-draw = There is nothing to draw yet.
+button-figures-period = { $chosen ->
+        [yes] { "✓ " }
+       *[no] { "" }
+    }{ $period ->
+        [today] Today
+        [yesterday] Yesterday
+        [week] 7 days
+       *[month] 30 days
+    }
+button-figures-methods = 💳 By method
+button-figures-plans = 🏷 By plan
+button-figures-referral = 🤝 Referral
+button-figures-health = 🩺 How it stands
+button-chart-revenue = 📊 Revenue chart
+button-chart-people = 📈 Customers chart
+button-chart-methods = 💳 Methods chart
+button-chart-plans = 🏷 Plans chart
+
+## Exports
+
+exports =
+    📤 <b>Exports</b>
+
+    A table as a CSV file, as of the moment you ask. What do you need?
+button-export = { $what ->
+        [customers] 👥 Customers
+        [subscriptions] 🔑 Subscriptions
+        [payments] 💳 Payments
+        [ledger] 📒 Ledger
+        [audit] 📜 Audit log
+       *[plans] 🏷 Plans
+    }
+export-confirm =
+    📤 <b>{ $what ->
+        [customers] Customers
+        [subscriptions] Subscriptions
+        [payments] Payments
+        [ledger] Ledger
+        [audit] Audit log
+       *[plans] Plans
+    }</b>
+
+    { $what ->
+        [customers] Everybody’s Telegram id, name, language, host and balance.
+        [subscriptions] Whose it is, its plan, whether it is on and until when.
+        [payments] Every charge: by whom, how much, for what, and what went back.
+        [ledger] Every transfer of the books.
+        [audit] Who of the operators did what.
+       *[plans] Plans, periods and prices.
+    } { $secrets ->
+        [yes] <b>With the keys and links of all subscriptions: whoever has this file can use them.</b>
+       *[no] Keys and links are left out.
+    }
+
+    The file comes into this chat. Your name will stand in the audit log.
+button-export-yes = ✅ Send me the file
+button-export-secrets = 🔐 With keys and links
+export-asked = ⏳ { $what ->
+        [customers] Customers
+        [subscriptions] Subscriptions
+        [payments] Payments
+        [ledger] The ledger
+        [audit] The audit log
+       *[plans] Plans
+    }: the file is being made and comes into this chat. A large shop takes some minutes.
+export-file = 📤 { $what ->
+        [customers] Customers
+        [subscriptions] Subscriptions
+        [payments] Payments
+        [ledger] Ledger
+        [audit] Audit log
+       *[plans] Plans
+    }, as of { $moment } UTC: { $count ->
+        [one] { $count } row
+       *[other] { $count } rows
+    }.{ $secrets ->
+        [yes] { " " }⚠️ With keys and links: keep it safe.
+       *[no] { "" }
+    }
+export-too-big =
+    📤 { $what ->
+        [customers] Customers
+        [subscriptions] Subscriptions
+        [payments] Payments
+        [ledger] The ledger
+        [audit] The audit log
+       *[plans] Plans
+    }: the file is larger than a bot may send. On the server, this writes it:
+
+    <code>{ $command }</code>

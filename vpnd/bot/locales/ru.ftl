@@ -2090,3 +2090,156 @@ segment-exported = 📄 { $count ->
        *[other] { $count } клиентов
     }, рассылка { $id }
 segment-too-many = ⚠️ Файл вышел бы больше, чем принимает Telegram: клиентов { $count }. Сузьте условия или используйте <code>vpnd export</code> на сервере.
+
+## Figures
+
+button-figures = 📊 Показатели
+button-exports = 📤 Выгрузки
+figures-head = 📊 <b>{ $period ->
+        [today] Сегодня
+        [yesterday] Вчера
+        [week] Последние 7 дней
+       *[month] Последние 30 дней
+    }</b> · { $days }
+figures-compared = <i>{ $period ->
+        [today] ▲▼ к вчерашнему дню до этого же часа.
+        [yesterday] ▲▼ к позавчерашнему дню.
+        [week] ▲▼ к предыдущим 7 дням.
+       *[month] ▲▼ к предыдущим 30 дням.
+    }</i>
+figures-change = { $way ->
+        [up] { " " }▲ { $percent } %
+       *[down] { " " }▼ { $percent } %
+    }
+figures-revenue = 💰 <b>{ $net }</b>{ $change }
+    { $count ->
+        [one] { $count } платёж
+        [few] { $count } платежа
+       *[many] { $count } платежей
+    }: пришло { $gross }, возвращено { $back }
+figures-no-revenue = 💰 Денег не приходило и не возвращалось.
+figures-people =
+    👥 Новых клиентов: <b>{ $new }</b>{ $newchange }
+    🛒 Заплатили впервые: <b>{ $paying }</b>{ $payingchange }
+    🎁 Начали пробный период: <b>{ $trials }</b>
+    🤝 Пришли по приглашению: <b>{ $guests }</b>
+figures-methods = 💳 Выручка по способам оплаты: что пришло извне, минус возвраты.
+figures-plans = 🏷 Продажи по тарифам: проданный доступ, чем бы ни платили, в том числе с баланса.
+figures-line = • <b>{ $name }</b>: { $net } · { $percent } % · { $count }
+figures-guests =
+    🤝 Пришли по приглашению: <b>{ $guests }</b>{ $guestschange }
+    🛒 Из всех гостей впервые заплатили: <b>{ $paying }</b>{ $payingchange }
+figures-rewards = 🎁 Награды: <b>{ $net }</b> ({ $count }; отозвано: { $back })
+figures-no-rewards = 🎁 Наград не было.
+figures-health = 🩺 <b>Как дела у магазина сейчас</b>
+figures-standing =
+    ✅ Платящих клиентов: <b>{ $paying }</b>
+    🔓 С доступом, вместе с пробными и подарками: <b>{ $access }</b>
+    📉 Отток за 30 дней: <b>{ $churn }</b> из { $before }
+    🔁 Остались после первых 30 дней: <b>{ $retention }</b> из { $newcomers }
+    🎁 Пробных периодов, ставших покупкой: <b>{ $trials }</b> ({ $converted } из { $ended }, закончившихся за 30 дней)
+figures-mrr = 📅 MRR: <b>{ $amount }</b>
+figures-arpu = 👤 ARPU за 30 дней: <b>{ $amount }</b>
+figures-summary = { $kind ->
+        [day] ☀️ <b>Вчера</b>
+       *[week] 🗓 <b>Прошлая неделя</b>
+    } · { $days }
+figures-chart = { $what ->
+        [revenue] 📊 Выручка по дням: что пришло извне, минус возвраты
+        [people] 📈 Новые клиенты (синий) и первые оплаты (оранжевый) по дням
+        [methods] 💳 Выручка по способам оплаты
+       *[plans] 🏷 Продажи по тарифам
+    } · { $days }
+figures-no-chart = Нарисовать график не получилось. Попробуйте через минуту.
+figures-nothing-to-draw = Пока нечего рисовать.
+button-figures-period = { $chosen ->
+        [yes] { "✓ " }
+       *[no] { "" }
+    }{ $period ->
+        [today] Сегодня
+        [yesterday] Вчера
+        [week] 7 дней
+       *[month] 30 дней
+    }
+button-figures-methods = 💳 По способам
+button-figures-plans = 🏷 По тарифам
+button-figures-referral = 🤝 Приглашения
+button-figures-health = 🩺 Как дела
+button-chart-revenue = 📊 График выручки
+button-chart-people = 📈 График клиентов
+button-chart-methods = 💳 График способов
+button-chart-plans = 🏷 График тарифов
+
+## Exports
+
+exports =
+    📤 <b>Выгрузки</b>
+
+    Таблица файлом CSV, по состоянию на момент запроса. Что нужно?
+button-export = { $what ->
+        [customers] 👥 Клиенты
+        [subscriptions] 🔑 Подписки
+        [payments] 💳 Платежи
+        [ledger] 📒 Проводки
+        [audit] 📜 Журнал действий
+       *[plans] 🏷 Тарифы
+    }
+export-confirm =
+    📤 <b>{ $what ->
+        [customers] Клиенты
+        [subscriptions] Подписки
+        [payments] Платежи
+        [ledger] Проводки
+        [audit] Журнал действий
+       *[plans] Тарифы
+    }</b>
+
+    { $what ->
+        [customers] Telegram id, имя, язык, пригласивший и баланс каждого.
+        [subscriptions] Чья подписка, тариф, включена ли и до какого времени.
+        [payments] Каждый платёж: от кого, сколько, за что и что возвращено.
+        [ledger] Все проводки бухгалтерии.
+        [audit] Кто из операторов что делал.
+       *[plans] Тарифы, сроки и цены.
+    } { $secrets ->
+        [yes] <b>Вместе с ключами и ссылками всех подписок: у кого этот файл, тот может ими пользоваться.</b>
+       *[no] Ключей и ссылок в файле не будет.
+    }
+
+    Файл придёт в этот чат. Ваше имя останется в журнале действий.
+button-export-yes = ✅ Прислать файл
+button-export-secrets = 🔐 С ключами и ссылками
+export-asked = ⏳ { $what ->
+        [customers] Клиенты
+        [subscriptions] Подписки
+        [payments] Платежи
+        [ledger] Проводки
+        [audit] Журнал действий
+       *[plans] Тарифы
+    }: файл готовится и придёт в этот чат. В большом магазине это несколько минут.
+export-file = 📤 { $what ->
+        [customers] Клиенты
+        [subscriptions] Подписки
+        [payments] Платежи
+        [ledger] Проводки
+        [audit] Журнал действий
+       *[plans] Тарифы
+    } на { $moment } UTC: { $count ->
+        [one] { $count } строка
+        [few] { $count } строки
+       *[many] { $count } строк
+    }.{ $secrets ->
+        [yes] { " " }⚠️ С ключами и ссылками: храните его надёжно.
+       *[no] { "" }
+    }
+export-too-big =
+    📤 { $what ->
+        [customers] Клиенты
+        [subscriptions] Подписки
+        [payments] Платежи
+        [ledger] Проводки
+        [audit] Журнал действий
+       *[plans] Тарифы
+    }: файл больше, чем боту можно отправить. На сервере его запишет команда:
+
+    <code>{ $command }</code>

@@ -13,6 +13,7 @@ from vpnd.bot.callbacks import Home
 from vpnd.bot.catalogue_callbacks import Catalogue
 from vpnd.bot.customer_callbacks import DeadLetters, FindCustomer
 from vpnd.bot.desk_callbacks import AddOperator, AuditLog, Desk, OneOperator, Operators, RoleAsk, RoleNow
+from vpnd.bot.figures_callbacks import Exports, Figures
 from vpnd.bot.markup import code
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
 from vpnd.bot.speech import Speech
@@ -38,6 +39,8 @@ SECTIONS: Final[tuple[tuple[Permission, str, Action], ...]] = (
     (Permission.CUSTOMERS, "button-find", FindCustomer()),
     (Permission.DEAD_LETTERS, "button-letters", DeadLetters()),
     (Permission.BROADCASTS, "button-broadcasts", Broadcasts()),
+    (Permission.FIGURES, "button-figures", Figures("today")),
+    (Permission.EXPORT, "button-exports", Exports()),
 )
 
 

@@ -1,0 +1,101 @@
+"""The words of `vpnd export` and `vpnd report`; what they do is imported when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import Final
+
+from vpnd.config import Settings
+
+__all__ = ["add"]
+
+#: As in vpnd.shop.export_tables, which is not loaded to read a command line.
+_EXPORTS: Final = ("customers", "subscriptions", "payments", "ledger", "audit", "plans")
+
+
+def add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    configure: Callable[[argparse.ArgumentParser], None],
+    settings: Callable[[argparse.Namespace], Settings],
+) -> None:
+    """Add the two commands.
+
+    Args:
+        configure: gives a command its option for the configuration.
+        settings: loads what that option names.
+    """
+    export = commands.add_parser("export", help="a table as CSV, as of now, also of a million rows")
+    configure(export)
+    export.add_argument("what", choices=_EXPORTS)
+    export.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: a name with the time, in this folder"
+    )
+    export.add_argument(
+        "--with-secrets", action="store_true", help="also what opens something: uuids and links' tokens"
+    )
+    export.add_argument("--since", type=_moment, metavar="TIME", help="rows made since; in [shop] time_zone")
+    export.set_defaults(command=lambda arguments: _export(arguments, settings(arguments)))
+
+    report = commands.add_parser("report", help="the shop's figures as one HTML file with charts")
+    configure(report)
+    report.add_argument(
+        "--days", type=_days, metavar="N", help="so many whole days until yesterday (default: 90)"
+    )
+    report.add_argument("--from", dest="first", type=_day, metavar="DAY", help='like "2026-12-01"')
+    report.add_argument("--to", dest="last", type=_day, metavar="DAY", help="default: yesterday")
+    report.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: vpnd-report-DAY.html in this folder"
+    )
+    report.set_defaults(command=lambda arguments: _report(arguments, report, settings(arguments)))
+
+
+def _export(arguments: argparse.Namespace, settings: Settings) -> int:
+    from vpnd.shell.export import export
+
+    return export(
+        settings,
+        what=arguments.what,
+        out=arguments.out,
+        with_secrets=arguments.with_secrets,
+        since=arguments.since,
+    )
+
+
+def _report(arguments: argparse.Namespace, parser: argparse.ArgumentParser, settings: Settings) -> int:
+    if arguments.days is not None and (arguments.first or arguments.last):
+        parser.error("--days and --from/--to are two ways to say the same: give one")
+    if arguments.last is not None and arguments.first is None:
+        parser.error("--to needs --from")
+    if arguments.first and arguments.last and arguments.first > arguments.last:
+        parser.error("--from is after --to")
+    from vpnd.shell.report import report
+
+    return report(
+        settings, days=arguments.days or 90, first=arguments.first, last=arguments.last, out=arguments.out
+    )
+
+
+def _moment(text: str) -> datetime:
+    """A day, or a day and a time of day, as the shop's clock shows them."""
+    for shape in ("%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d"):
+        try:
+            return datetime.strptime(text, shape)  # noqa: DTZ007 (the shop's zone is not known yet)
+        except ValueError:
+            continue
+    raise argparse.ArgumentTypeError(f'{text!r} is no time like "2026-12-01" or "2026-12-01 14:00"')
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is no day like "2026-12-01"') from None
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 1000):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 1 to 1000")
+    return int(text)
