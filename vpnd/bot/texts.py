@@ -6,12 +6,13 @@ fall back (the language asked for, then English, then the key itself) and are co
 beforehand that none of it should happen. An operator's own words come on top of these: see `vpnd.bot.texts_folder`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from datetime import date as calendar_day
 from decimal import Decimal
 from importlib.resources import files
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 from fluent.runtime import FluentBundle, FluentResource
@@ -25,6 +26,8 @@ from vpnd.runtime.journal import get_journal
 from vpnd.shop.money import EXPONENTS, Money
 
 log = get_journal("bot")
+
+Written = TypeVar("Written", Money, calendar_day)
 
 FALLBACK: Final = "en"
 LANGUAGES: Final = ("en", "ru")  # the languages there is a file for
@@ -43,6 +46,7 @@ PLAIN_LIMITS: Final = {
 }
 _MAX_TEXT: Final = 4096
 _TOLD_LIMIT: Final = 500
+_WRITTEN_LIMIT: Final = 5_000  # prices and days that are kept as they are written, half a megabyte
 _VALUE: Final = "\ue000"  # a letter of nobody's, which stands for a value while a text is judged
 
 
@@ -60,6 +64,7 @@ class Texts:
     _told: set[tuple[str, str]] = attrs.field(
         factory=set
     )  # a gap is counted each time and written to the journal once
+    _written: dict[tuple[str, object], str] = attrs.field(factory=dict, init=False, repr=False)
     _misses: int = attrs.field(default=0, init=False)
     _constants: dict[tuple[str, str, bool], str] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -177,12 +182,29 @@ class Texts:
 
     def date(self, language: str, moment: datetime) -> str:
         """A day in UTC: `23 November 2026`."""
+        return self._once(language, moment.astimezone(UTC).date(), self._date)
+
+    def _date(self, language: str, day: calendar_day) -> str:
         # The day and the year are words here: as numbers they would get separators, 2,026.
-        day = moment.astimezone(UTC)
         return self.plain(language, "date", day=str(day.day), month=day.month, year=str(day.year))
 
     def money(self, language: str, money: Money) -> str:
         """A price: `1,490 ₽` in English, `1 490 ₽` in Russian; whole amounts without cents."""
+        return self._once(language, money, self._money)
+
+    def _once(self, language: str, value: Written, write: Callable[[str, Written], str]) -> str:
+        """Write a price or a day, or take it as it was written before: a shop has few prices, and balances come again."""
+        known = self._written.get((language, value))
+        if known is None:
+            if len(self._written) >= _WRITTEN_LIMIT:
+                self._written.clear()
+            missed = self._misses
+            known = write(language, value)
+            if self._misses == missed:
+                self._written[language, value] = known
+        return known
+
+    def _money(self, language: str, money: Money) -> str:
         exponent = EXPONENTS.get(money.currency, 2)
         amount = Decimal(money.amount).scaleb(-exponent)
         whole = amount == amount.to_integral_value()

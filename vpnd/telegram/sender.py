@@ -188,8 +188,11 @@ class Sender:
         Raises:
             TelegramError, HeldConnectionError: as `call`.
         """
-        with in_lane(lane):
+        token = _lane.set(lane)  # `in_lane`, without its price
+        try:
             return await self.bot.call(method, parameters, timeout=None)
+        finally:
+            _lane.reset(token)
 
     def statistics(self) -> LanesStatistics:
         """Return a picture of the lanes."""
