@@ -9,6 +9,8 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ from vpnd.database.database import Database, open_database
 from vpnd.runtime import journal
 from vpnd.runtime.limits import LimitClass, Limits, as_class
 from vpnd.shop.exports import export_csv, plan_export
+from vpnd.shop.figures import today_in
+from vpnd.shop.figures_days import figures_of_days
+from vpnd.shop.figures_overview import health, overview
 
 
 def resident() -> float:
@@ -70,5 +75,32 @@ async def watch(db: Database, task_status: trio.TaskStatus[list[float]]) -> None
         await trio.sleep(0.02)
 
 
+async def figures(url: str) -> None:
+    """Count the figures of the shop, and tell how long each took."""
+    journal.configure("console", level="warning")
+    async with open_database(DatabaseSettings(url=Secret(url)), Limits(15, 4), instance_name="bench") as db:
+        took: dict[str, float] = {}
+
+        async def clock(name: str, body: Callable[[], Awaitable[object]]) -> None:
+            began = time.perf_counter()
+            await body()
+            took[name] = time.perf_counter() - began
+
+        with as_class(LimitClass.ADMIN):
+            await clock("30 days and the 30 before, first seen", lambda: overview(db, "UTC", "month"))
+            await clock("the same again", lambda: overview(db, "UTC", "month"))
+            await clock("today", lambda: overview(db, "UTC", "today"))
+            await clock("how the shop stands", lambda: health(db, "UTC"))
+            today, _ = await today_in(db, "UTC")
+            await clock("a year", lambda: figures_of_days(db, "UTC", today - timedelta(days=364), today))
+            await clock(
+                "a year again", lambda: figures_of_days(db, "UTC", today - timedelta(days=364), today)
+            )
+        print(json.dumps(took), flush=True)
+
+
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
+    if sys.argv[2] == "figures":
+        trio.run(figures, sys.argv[1])
+    else:
+        trio.run(main, sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))

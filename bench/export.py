@@ -1,7 +1,8 @@
 """What does an export of a million rows take: memory, time, and how long is a transaction open?
 
 A database with so many customers, a subscription and a settled payment each (two transfers a payment) is made, and each table is
-exported by the shop's own code, in a process of its own, with the pages of the shell and with those of the daemon.
+exported by the shop's own code, in a process of its own, with the pages of the shell and with those of the daemon. Then the
+figures of the same shop are counted, whose payments are spread over a year.
 
     ./dev bench export [--rows 1000000]
 
@@ -28,18 +29,25 @@ MEMORY_BAR = 60.0  # MB above idle
 TRANSACTION_BAR = 1.0  # seconds
 HERE = Path(__file__).parent
 
-#: A paid purchase, a charge and its two transfers for each customer.
+#: A paid purchase, its time, a charge and its two transfers for each customer, spread over the last year as they were numbered.
 MONEY = """
 with bought as (
     insert into purchases (public_id, customer_id, offer_id, method, currency, amount, shop_currency, shop_amount, status,
                            request_key, received, expires_at, paid_at)
     select 'p' || translate(lpad(s.customer_id::text, 16, '0'), '0189', 'abcd'), s.customer_id, s.offer_id, 'yookassa', 'RUB',
-           19900, 'RUB', 19900, 'paid', 'bench:' || s.customer_id, 19900, vpnd_now(), vpnd_now()
-    from subscriptions s returning id, customer_id
+           19900, 'RUB', 19900, 'paid', 'bench:' || s.customer_id, 19900, moment, moment
+    from subscriptions s
+    cross join lateral (select vpnd_now() - interval '365 days' * (1 - s.id::float8 / %(count)s) as moment) m
+    order by s.id returning id, customer_id, paid_at
 ), settled as (
-    insert into settlements (provider, charge_id, purchase_id, customer_id, outcome, currency, amount, amount_text, paid_at)
-    select 'yookassa', 'charge-' || id, id, customer_id, 'settled', 'RUB', 19900, '199.00', vpnd_now() from bought
-    returning id, purchase_id, customer_id
+    insert into settlements (provider, charge_id, purchase_id, customer_id, outcome, currency, amount, amount_text, paid_at,
+                             created_at)
+    select 'yookassa', 'charge-' || id, id, customer_id, 'settled', 'RUB', 19900, '199.00', paid_at, paid_at from bought
+    returning id, purchase_id, customer_id, created_at
+), given as (
+    insert into grants (subscription_id, settlement_id, purchase_id, days, from_at, until_at)
+    select s.id, t.id, t.purchase_id, 60, t.created_at, t.created_at + interval '60 days'
+    from settled t join subscriptions s on s.customer_id = t.customer_id
 ), opened as (
     insert into accounts (kind, owner, currency, customer_id, balance)
     select 'customer', customer_id::text, 'RUB', customer_id, 0 from bought returning id, customer_id
@@ -47,13 +55,15 @@ with bought as (
     insert into accounts (kind, owner, currency) values ('clearing', 'yookassa', 'RUB'), ('revenue', '', 'RUB')
     returning id, kind
 )
-insert into ledger (debit_id, credit_id, currency, amount, kind, reference, settlement_id, purchase_id)
+insert into ledger (debit_id, credit_id, currency, amount, kind, reference, settlement_id, purchase_id, created_at)
 select case when n.sale then o.id else h.id end, case when n.sale then h.id else o.id end, 'RUB', 19900,
        case when n.sale then 'sale' else 'payment' end,
-       case when n.sale then 'sale:' || s.purchase_id else 'payment:yookassa:charge-' || s.purchase_id end, s.id, s.purchase_id
+       case when n.sale then 'sale:' || s.purchase_id else 'payment:yookassa:charge-' || s.purchase_id end, s.id, s.purchase_id,
+       s.created_at
 from settled s join opened o on o.customer_id = s.customer_id
 cross join (values (true), (false)) n (sale)
 join house h on h.kind = case when n.sale then 'revenue' else 'clearing' end
+order by s.id
 """
 
 
@@ -82,7 +92,9 @@ async def run(rows: int) -> bool:
             await make_shop(url, sandbox=False)
             began = trio.current_time()
             ends = "vpnd_now() + make_interval(days => 30, secs => n % 30000)"
-            await administer(url, *people(rows, ends=ends), MONEY, "vacuum (analyze)", "checkpoint")
+            await administer(
+                url, *people(rows, ends=ends), MONEY % {"count": rows}, "vacuum (analyze)", "checkpoint"
+            )
             print(f"{rows} customers made in {trio.current_time() - began:.0f} s", flush=True)
             for what, count in (("customers", 1), ("subscriptions", 1), ("payments", 1), ("ledger", 2)):
                 for page in (SHELL_PAGE, DAEMON_PAGE) if what == "ledger" else (SHELL_PAGE,):
@@ -99,7 +111,9 @@ async def run(rows: int) -> bool:
                         f"{above:.1f} MB", f"{found['transaction'] * 1000:.0f} ms",
                     ))  # fmt: skip
                     print(f"  {what}, {page} a page: {found['seconds']:.1f} s", flush=True)
+            seen = await run_json(sys.executable, HERE / "_export_vpnd.py", url, "figures", folder, "0")
     print(table(told))
+    print("figures: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in seen.items()))
     return fine
 
 

@@ -69,5 +69,6 @@ def screens(speech: Speech) -> dict[str, Screen]:
             f"export {what} file": exports.file_caption(speech, what, HUGE, moment, with_secrets=True),
             f"export {what} file plain": exports.file_caption(speech, what, 1, moment, with_secrets=False),
             f"export {what} too big": exports.too_big(speech, what),
+            f"export {what} failed": exports.failed(speech, what),
         }
     return shown

@@ -145,7 +145,7 @@ async def delivered(room: Room, tmp_path: Path) -> list[Call]:
     """Let the worker make what was asked for; returns what Telegram was asked."""
     room.bot.telegram.taken()
 
-    async def deliver(request: object, path: Path | None, made: object) -> bool:
+    async def deliver(request: object, path: Path, made: object) -> bool:
         return await exporting.deliver_export(room.bot.deps, request, path, made)  # type: ignore[arg-type]
 
     job = workers.exports(room.bot.db, tmp_path / "exports", owners=(OWNER,), deliver=deliver)
@@ -234,6 +234,23 @@ async def test_what_is_too_big_is_said(room: Room, tmp_path: Path, monkeypatch: 
 
     assert "vpnd export ledger" in said.text
     assert await states(room) == [("too_big", None)]
+
+
+async def test_a_disk_that_takes_nothing_is_said(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator does not wait in vain: he is told, and the journal says why."""
+
+    async def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(workers, "export_csv", full)
+    await room.press(OWNER, figures_callbacks.ExportNow("ledger", 0, 5))
+
+    (said,) = await delivered(room, tmp_path)
+
+    assert "could not be written" in said.text
+    assert await states(room) == [("failed", None)]
 
 
 async def test_telegram_that_is_away_is_asked_again(room: Room, tmp_path: Path) -> None:

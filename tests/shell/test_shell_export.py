@@ -14,6 +14,8 @@ import trio
 from shell_kit import shop_environment, vpnd
 from shop_world import ShopWorld
 
+from vpnd.shop.plans_file import load_plans_file
+
 pytestmark = pytest.mark.postgres
 
 #: The same as `vpnd …`, but it kills itself in the midst of writing, as a machine that loses power does.
@@ -73,6 +75,25 @@ async def test_secrets_are_another_line(shop: ShopWorld, database_url: str, tmp_
     assert row is not None
     assert row["action"] == "exports.secrets"
     assert row["after"]["since"] == "2026-01-01T10:00:00+00:00"
+
+
+async def test_plans_are_the_file_that_they_are_applied_from(
+    shop: ShopWorld, database_url: str, tmp_path: Path
+) -> None:
+    """Read back, it is what the shop sells; as CSV where that is said. Nothing else is TOML."""
+    shell = shop_environment(database_url)
+    file, table = tmp_path / "plans.toml", tmp_path / "plans.csv"
+
+    written = await vpnd(shell, "export", "plans", "--out", str(file))
+    as_csv = await vpnd(shell, "export", "plans", "--format", "csv", "--out", str(table))
+    refused = await vpnd(shell, "export", "ledger", "--format", "toml")
+
+    assert (written.code, written.err) == (0, ""), written
+    assert load_plans_file(file, currency="RUB") == load_plans_file(None)
+    assert as_csv.code == 0
+    assert table.read_text("utf-8-sig").startswith("plan,titles")
+    assert (refused.code, "is for plans" in refused.err) == (2, True)
+    assert await shop.db.fetchval("test", "select count(*) from audit_log") == 2
 
 
 async def test_a_killed_export_leaves_no_half_file(

@@ -20,7 +20,7 @@ from vpnd.bot.visit import Visit
 from vpnd.database.scope import Transaction
 from vpnd.runtime.journal import get_journal
 from vpnd.shop.audit_log import Change
-from vpnd.shop.export_requests import ExportRequest, ask_for_export, permission_for
+from vpnd.shop.export_requests import ExportRequest, Problem, ask_for_export, permission_for
 from vpnd.shop.export_tables import EXPORTS, Export
 from vpnd.shop.exports import Exported
 from vpnd.shop.operators import NotAllowed
@@ -77,21 +77,20 @@ async def export(visit: Visit, action: ExportNow) -> None:
 
 
 async def deliver_export(
-    deps: BotDependencies, request: ExportRequest, path: Path | None, made: Exported | None
+    deps: BotDependencies, request: ExportRequest, path: Path, made: Exported | Problem
 ) -> bool:
-    """Send the file, or say that it is too big; False for somebody who does not take it.
+    """Send the file, or say why there is none; False for somebody who does not take it.
 
     Raises `vpnd.telegram.errors.TelegramError` for what may work another time.
     """
     language = request.language if request.language in deps.texts.languages else deps.texts.default
     speech = Speech(deps.texts, language)
     try:
-        if path is None or made is None:
-            await send(
-                deps.sender, Lane.REPLY, request.telegram_id, exports.too_big(speech, request.what), None
-            )
-        else:
+        if isinstance(made, Exported):
             await _send_file(deps, speech, request, path, made)
+        else:
+            screen = (exports.too_big if made == "too_big" else exports.failed)(speech, request.what)
+            await send(deps.sender, Lane.REPLY, request.telegram_id, screen, None)
     except (Blocked, Rejected) as error:
         log.warning(
             "export.refused", message=f"an export could not be sent to {request.telegram_id}: {error}"

@@ -45,7 +45,7 @@ from vpnd.runtime.worker import WorkerRunner
 from vpnd.shop import notices
 from vpnd.shop.broadcast_content import variant
 from vpnd.shop.broadcast_rows import Claimed
-from vpnd.shop.export_requests import ExportRequest
+from vpnd.shop.export_requests import ExportRequest, Problem
 from vpnd.shop.exports import Exported
 from vpnd.shop.settlement import Charge, SettlementResult
 from vpnd.shop.status import SubscriptionPage
@@ -281,7 +281,7 @@ class Parts:
         part = variant(content, has_b=claimed.has_b)
         return await deliver_broadcast(self.bot, part, claimed.telegram_id, claimed.language)
 
-    async def _export(self, request: ExportRequest, path: Path | None, made: Exported | None) -> bool:
+    async def _export(self, request: ExportRequest, path: Path, made: Exported | Problem) -> bool:
         return await deliver_export(self.bot, request, path, made)
 
     def _export_asked(self) -> None:

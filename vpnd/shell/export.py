@@ -1,4 +1,4 @@
-"""`vpnd export`: a table as CSV, streamed, with its progress on a terminal."""
+"""`vpnd export`: a table as CSV, streamed, with its progress on a terminal; the plans as the file that they are applied from."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+import trio
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -19,12 +20,15 @@ from rich.progress import Progress as Bar
 from vpnd.config import Settings
 from vpnd.database.scope import Transaction
 from vpnd.runtime.limits import LimitClass, as_class
+from vpnd.runtime.whole_file import to_disk, whole_file
 from vpnd.shell.shop import CommandFailed, OpenShop, run_command
 from vpnd.shop.audit_log import Change, perform
+from vpnd.shop.catalogue import list_plans
 from vpnd.shop.export_tables import Export
 from vpnd.shop.exports import Exported, Plan, Progress, export_csv, plan_export
 from vpnd.shop.maintenance import moment_in_zone
 from vpnd.shop.operators import Permission, shell_actor
+from vpnd.shop.plans_toml import render_plans
 
 __all__ = ["export"]
 
@@ -34,11 +38,18 @@ _REFRESH: Final = 0.1  # seconds between two pictures of the bar
 
 
 def export(
-    settings: Settings, *, what: Export, out: Path | None, with_secrets: bool, since: datetime | None
+    settings: Settings,
+    *,
+    what: Export,
+    out: Path | None,
+    with_secrets: bool,
+    since: datetime | None,
+    toml: bool = False,
 ) -> int:
     """Run the command; return its exit code.
 
     Args:
+        toml: of plans: a plans.toml that says what the shop sells.
         out: the file; None: a name with the time, in the present folder.
         with_secrets: also what opens something.
         since: rows made since, as a clock in the shop's time zone shows it; None: all.
@@ -50,8 +61,10 @@ def export(
             start, _ = await moment_in_zone(shop.db, since, settings.shop.time_zone)
         with as_class(LimitClass.ADMIN):
             plan = await plan_export(shop.db, what, since=start)
-            path = out or Path(f"vpnd-{what}-{plan.as_of:%Y%m%d-%H%M%S}.csv")
+            path = out or Path(f"vpnd-{what}-{plan.as_of:%Y%m%d-%H%M%S}.{'toml' if toml else 'csv'}")
             await _write_down(shop, plan, path, with_secrets=with_secrets)
+            if toml:
+                return await _plans_file(shop, path)
             done = await _run(shop, plan, path, with_secrets=with_secrets)
         sys.stdout.write(
             f"{path}: {done.rows:,} rows, {done.size / 1e6:.1f} MB, as of {done.as_of:%Y-%m-%d %H:%M:%S} UTC\n"
@@ -75,6 +88,23 @@ async def _write_down(shop: OpenShop, plan: Plan, path: Path, *, with_secrets: b
         await perform(tx, shell_actor(getpass.getuser()), permission, deed, request_key=key)
 
     await shop.db.run("shell.export", body)
+
+
+async def _plans_file(shop: OpenShop, path: Path) -> int:
+    plans = await list_plans(shop.db)
+    text = render_plans(plans, currency=shop.settings.shop.currency)
+
+    def write() -> None:
+        with whole_file(path) as file:
+            file.write(text.encode())
+            to_disk(file)
+
+    try:
+        await trio.to_thread.run_sync(write)
+    except OSError as error:
+        raise CommandFailed(f"{path} cannot be written: {error.strerror}") from error
+    sys.stdout.write(f"{path}: {len(plans)} plans\n")
+    return 0
 
 
 async def _run(shop: OpenShop, plan: Plan, path: Path, *, with_secrets: bool) -> Exported:

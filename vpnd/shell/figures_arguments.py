@@ -37,7 +37,12 @@ def add(
         "--with-secrets", action="store_true", help="also what opens something: uuids and links' tokens"
     )
     export.add_argument("--since", type=_moment, metavar="TIME", help="rows made since; in [shop] time_zone")
-    export.set_defaults(command=lambda arguments: _export(arguments, settings(arguments)))
+    export.add_argument(
+        "--format",
+        choices=("csv", "toml"),
+        help="toml: of plans only, and their default: the file that they are applied from",
+    )
+    export.set_defaults(command=lambda arguments: _export(arguments, export, settings(arguments)))
 
     report = commands.add_parser("report", help="the shop's figures as one HTML file with charts")
     configure(report)
@@ -52,7 +57,10 @@ def add(
     report.set_defaults(command=lambda arguments: _report(arguments, report, settings(arguments)))
 
 
-def _export(arguments: argparse.Namespace, settings: Settings) -> int:
+def _export(arguments: argparse.Namespace, parser: argparse.ArgumentParser, settings: Settings) -> int:
+    plans = arguments.what == "plans"
+    if arguments.format == "toml" and not plans:
+        parser.error("--format toml is for plans; all else is CSV")
     from vpnd.shell.export import export
 
     return export(
@@ -61,6 +69,7 @@ def _export(arguments: argparse.Namespace, settings: Settings) -> int:
         out=arguments.out,
         with_secrets=arguments.with_secrets,
         since=arguments.since,
+        toml=plans and arguments.format != "csv",
     )
 
 

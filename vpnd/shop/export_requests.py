@@ -16,8 +16,19 @@ from vpnd.shop.export_tables import EXPORTS, Export
 from vpnd.shop.operators import NotAllowed, Permission, actor_of, authorise
 from vpnd.shop.source import Source, in_transaction
 
-__all__ = ["ATTEMPTS", "ExportRequest", "ask_for_export", "claim_export", "end_export", "permission_for"]
+__all__ = [
+    "ATTEMPTS",
+    "ExportRequest",
+    "Problem",
+    "State",
+    "ask_for_export",
+    "claim_export",
+    "end_export",
+    "permission_for",
+]
 
+#: Why there is no file.
+Problem = Literal["too_big", "failed"]
 State = Literal["sent", "too_big", "refused", "failed"]
 
 #: So often one request is begun; a daemon that was killed in the midst of one begins it again.

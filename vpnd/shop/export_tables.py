@@ -48,13 +48,14 @@ TABLES: Final[dict[Export, Table]] = {
         "created_at",
         (
             "id", "telegram_id", "username", "first_name", "language", "referral_code", "referrer_id", "reachable",
-            "balance", "bonus", "currency", "first_paid_at", "created_at", "erased_at",
+            "balance", "bonus", "currency", "first_paid_at", "created_at", "blocked_at", "erased_at",
         ),
         _page(
             "customers",
             "created_at",
             "t.telegram_id, t.username, t.first_name, t.language, t.referral_code, t.referrer_id, t.reachable,"
-            " a.own as balance_minor, a.bonus as bonus_minor, a.currency, t.first_paid_at, t.created_at, t.erased_at",
+            " a.own as balance_minor, a.bonus as bonus_minor, a.currency, t.first_paid_at, t.created_at, t.blocked_at,"
+            " t.erased_at",
             """left join lateral (
                 select coalesce(sum(balance) filter (where kind = 'customer'), 0)::bigint as own,
                        coalesce(sum(balance) filter (where kind = 'bonus'), 0)::bigint as bonus, currency

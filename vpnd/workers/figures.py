@@ -12,7 +12,7 @@ from vpnd.config import ReportsSettings
 from vpnd.database.database import Database
 from vpnd.runtime.journal import get_journal
 from vpnd.runtime.worker import Job
-from vpnd.shop.export_requests import ExportRequest, claim_export, end_export
+from vpnd.shop.export_requests import ExportRequest, Problem, State, claim_export, end_export
 from vpnd.shop.exports import Exported, TooBig, export_csv, plan_export
 from vpnd.shop.figures import today_in
 from vpnd.shop.figures_days import days_to_keep, keep_day
@@ -29,8 +29,9 @@ _AT_ONCE: Final = 10
 #: What a bot may send is 50 MB.
 MOST_BYTES: Final = 45_000_000
 
-#: Sends what became of an export: the file, or why there is none. Returns whether it was received; raises to have it tried again.
-Deliver = Callable[[ExportRequest, Path | None, Exported | None], Awaitable[bool]]
+#: Sends what became of an export: the file at the path, or why there is none. Returns whether it was received; raises to have it
+#: tried again.
+Deliver = Callable[[ExportRequest, Path, Exported | Problem], Awaitable[bool]]
 
 
 def figures(
@@ -79,27 +80,31 @@ async def _make(db: Database, folder: Path, request: ExportRequest, deliver: Del
     plan = await plan_export(db, request.what)
     path = folder / f"vpnd-{request.what}-{plan.as_of:%Y%m%d-%H%M%S}.csv"
     try:
-        made: Exported | None = await export_csv(
+        made: Exported | Problem = await export_csv(
             db, plan, path, with_secrets=request.with_secrets, most=MOST_BYTES
         )
     except TooBig:
-        made = None
+        made = "too_big"
+    except OSError as error:
+        journal.error(
+            "export.not_written",
+            message=f"an export of {request.what} cannot be written to {folder}: {error.strerror}",
+            what=request.what,
+        )
+        made = "failed"
     try:
-        received = await deliver(request, None if made is None else path, made)
+        received = await deliver(request, path, made)
     finally:
         await trio.to_thread.run_sync(_empty_folder, folder)
-    if not received:
-        await end_export(db, request, "failed")
-    elif made is None:
-        await end_export(db, request, "too_big")
-    else:
-        await end_export(db, request, "sent", rows=made.rows)
+    rows = made.rows if isinstance(made, Exported) else None
+    state: State = "failed" if not received else made if not isinstance(made, Exported) else "sent"
+    await end_export(db, request, state, rows=rows if received else None)
     journal.info(
         "export.made",
-        message=f"an export of {request.what} for {request.telegram_id}: "
-        + ("too big" if made is None else f"{made.rows} rows, {made.size} bytes"),
+        message=f"an export of {request.what} for {request.telegram_id}: {state}",
         what=request.what,
-        rows=None if made is None else made.rows,
+        state=state,
+        rows=rows,
     )
 
 

@@ -2186,6 +2186,15 @@ export-file = 📤 { $what ->
         [yes] { " " }⚠️ With keys and links: keep it safe.
        *[no] { "" }
     }
+export-failed =
+    📤 { $what ->
+        [customers] Customers
+        [subscriptions] Subscriptions
+        [payments] Payments
+        [ledger] The ledger
+        [audit] The audit log
+       *[plans] Plans
+    }: the file could not be written on the server. The journal says why; after that is mended, please ask again.
 export-too-big =
     📤 { $what ->
         [customers] Customers

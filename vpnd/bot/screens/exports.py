@@ -10,7 +10,7 @@ from vpnd.bot.speech import Speech
 from vpnd.shop.export_tables import EXPORTS, TABLES, Export
 from vpnd.shop.operators import Actor, Permission
 
-__all__ = ["asked", "choice", "confirm", "file_caption", "too_big"]
+__all__ = ["asked", "choice", "confirm", "failed", "file_caption", "too_big"]
 
 
 def _back(speech: Speech) -> Row:
@@ -56,5 +56,13 @@ def too_big(speech: Speech, what: Export) -> Screen:
     """It is longer than a bot may send."""
     return Screen(
         speech.say("export-too-big", what=what, command=f"vpnd export {what}"),
+        ((Button(speech.label("button-exports"), Exports()),), _back(speech)),
+    )
+
+
+def failed(speech: Speech, what: Export) -> Screen:
+    """It could not be made, and why is in the journal."""
+    return Screen(
+        speech.say("export-failed", what=what),
         ((Button(speech.label("button-exports"), Exports()),), _back(speech)),
     )
