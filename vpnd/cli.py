@@ -18,6 +18,7 @@ from vpnd import __version__
 from vpnd.config import ConfigError, Role, Settings, load_settings
 from vpnd.runtime.journal import catch_crashes
 from vpnd.runtime.redact import register_secret
+from vpnd.shell import desk_arguments
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_looking(commands)
     _add_switches(commands)
     _add_maintenance(commands)
+    desk_arguments.add(commands, lambda parser: _add_config(parser, DAEMON_CONFIG), _daemon_settings)
 
     check = commands.add_parser(
         "check-config",
@@ -256,6 +258,10 @@ def _settings(arguments: argparse.Namespace, role: Role) -> Settings:
     for secret in settings.secrets():
         register_secret(secret.reveal())
     return settings
+
+
+def _daemon_settings(arguments: argparse.Namespace) -> Settings:
+    return _settings(arguments, "daemon")
 
 
 def _run(arguments: argparse.Namespace) -> int:
