@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import trio
 
 from vpnd.config import Settings
+from vpnd.database.scope import Transaction
 from vpnd.payments.base import PaymentError
 from vpnd.payments.reconcile import HasLists, reconcile
 from vpnd.payments.stars import NAME
 from vpnd.payments.stars_account import StarsAccount
 from vpnd.payments.stars_sweep import sweep_stars
+from vpnd.shell.acting import act
 from vpnd.shell.doctor_nodes import accept_nodes, look_at_nodes
 from vpnd.shell.shop import OpenShop, run_command
 from vpnd.shop import books, ledger
+from vpnd.shop.audit_log import Change
+from vpnd.shop.operators import Permission
 from vpnd.shop.provider_lists import Difference
 
 __all__ = ["doctor"]
@@ -36,6 +40,8 @@ def doctor(settings: Settings, *, repair: bool, days: int, accept: Sequence[str]
     async def body(shop: OpenShop) -> int:
         if accept:
             return await accept_nodes(shop, accept)
+        if repair:  # written before: nothing is mended unwritten, whatever becomes of the command
+            await _write_down(shop, "begun", {"days": days})
         left = await _books(shop)
         since = datetime.now(UTC) - timedelta(days=days)
         for provider in shop.desk.providers.values():
@@ -43,6 +49,8 @@ def doctor(settings: Settings, *, repair: bool, days: int, accept: Sequence[str]
         if shop.desk.stars is not None and shop.settings.stars.enabled:
             left += await _stars(shop, shop.desk.stars, repair=repair)
         left += await look_at_nodes(shop, repair=repair)
+        if repair:
+            await _write_down(shop, "ended", {"left": left})
         _say("" if left else "Everything agrees.")
         return 1 if left else 0
 
@@ -52,6 +60,15 @@ def doctor(settings: Settings, *, repair: bool, days: int, accept: Sequence[str]
 def _say(text: str) -> None:
     if text:
         sys.stdout.write(text + "\n")
+
+
+async def _write_down(shop: OpenShop, what: str, after: Mapping[str, int]) -> None:
+    """A line in the audit log; what exactly is mended, the books, the journal and the nodes' log tell."""
+
+    async def deed(_tx: Transaction) -> Change:
+        return Change(subject="shop", after=after, detail=what)
+
+    await act(shop, "shell.doctor", Permission.REPAIR, deed)
 
 
 async def _books(shop: OpenShop) -> int:

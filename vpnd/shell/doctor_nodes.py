@@ -6,18 +6,21 @@ taken away at first sight, or from a node that is stopped.
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from vpnd.database.database import Database
+from vpnd.database.scope import Transaction
 from vpnd.nodes.client import NodeClient, NodeEpochMismatch, NodeError
 from vpnd.nodes.model import AccessChange
+from vpnd.shell.acting import act, who
 from vpnd.shell.shop import CommandFailed, OpenShop
 from vpnd.shop import node_stops
+from vpnd.shop.audit_log import Change
 from vpnd.shop.node_stops import Reason, Stop
+from vpnd.shop.operators import Permission
 from vpnd.workers.node_compare import Comparison, NodeAhead, compare, tell_restore
 from vpnd.workers.node_differences import MAX_SUSPECTS
 from vpnd.workers.node_hands import Doubt, Hands, Late, Left
@@ -196,7 +199,13 @@ async def _accept(shop: OpenShop, client: NodeClient) -> None:
             _say(
                 head, "a new epoch of the log begins: every node is compared, and every other one is stopped"
             )
-    await node_stops.accept(shop.db, stop, by=f"shell:{getpass.getuser()}")
+
+    async def deed(tx: Transaction) -> Change:
+        await node_stops.accept(tx, stop, by=who().name)
+        after = {"accepted": stop.reason, "strangers": stop.strangers, "newer": stop.newer}
+        return Change(subject=f"node:{name}", after=after, detail="accept")
+
+    await act(shop, "shell.accept_node", Permission.REPAIR, deed)
     _say(
         head,
         f"accepted ({stop.reason}): it serves {stop.held} credentials; {stop.strangers} that the shop does not know and"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 import sys
 from datetime import datetime, timedelta
@@ -11,9 +10,13 @@ from typing import Final
 
 from vpnd.config import Settings
 from vpnd.config.kinds import did_you_mean
+from vpnd.database.scope import Transaction
+from vpnd.shell.acting import act, who
 from vpnd.shell.shop import CommandFailed, OpenShop, run_command
 from vpnd.shop import broadcasts
+from vpnd.shop.audit_log import Change
 from vpnd.shop.maintenance import MEANT, Maintenance, announce, announced, moment_in_zone
+from vpnd.shop.operators import Permission
 from vpnd.shop.switches import list_switches
 
 __all__ = ["maintenance"]
@@ -74,7 +77,18 @@ def maintenance(settings: Settings, *, node: str, start: str, length: str, yes: 
         if not yes:
             _say("Nothing was done. Say --yes to tell them.")
             return 0
-        made, new = await announce(shop.db, what, by=f"shell:{getpass.getuser()}")
+        made, new = 0, False
+
+        async def deed(tx: Transaction) -> Change:
+            nonlocal made, new
+            made, new = await announce(tx, what, by=who().name)
+            return Change(
+                subject=f"broadcast:{made}",
+                after={"maintenance": node, "from": what.starts_at.isoformat(), "new": new},
+                detail="maintenance",
+            )
+
+        await act(shop, "shell.maintenance", Permission.BROADCAST, deed)
         if not new:
             await _tell_progress(shop, made)
             return 0

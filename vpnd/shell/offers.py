@@ -8,10 +8,13 @@ from typing import Final, Literal
 
 from vpnd.config import Settings
 from vpnd.database.scope import Transaction
+from vpnd.shell.acting import act
 from vpnd.shell.shop import CommandFailed, OpenShop, run_command
+from vpnd.shop.audit_log import Change
 from vpnd.shop.customers import customer_by_telegram_id
-from vpnd.shop.discounts import remove_discount, set_discount
+from vpnd.shop.discounts import discount_of, remove_discount, set_discount
 from vpnd.shop.money import Money, format_decimal, parse_decimal
+from vpnd.shop.operators import Permission
 from vpnd.shop.promos import PromoCode, PromoExists, code_name, create_code, list_codes, retire_code
 
 __all__ = ["add_promo", "give_discount", "list_promos", "retire_promo"]
@@ -48,20 +51,35 @@ def add_promo(
 
     async def body(shop: OpenShop) -> int:
         now = await _now(shop)
+        made: list[PromoCode] = []
+
+        async def deed(tx: Transaction) -> Change:
+            made[:] = [
+                await create_code(
+                    tx,
+                    code=name,
+                    kind=kind,
+                    value=number,
+                    currency=currency,
+                    ends_at=None if days_valid is None else now + timedelta(days=days_valid),
+                    total_cap=uses,
+                    customer_cap=per_customer,
+                )
+            ]
+            after = {
+                "kind": kind,
+                "value": number,
+                "currency": currency,
+                "uses": uses,
+                "days_valid": days_valid,
+            }
+            return Change(subject=f"promo:{name}", after=after, detail="promo")
+
         try:
-            made = await create_code(
-                shop.db,
-                code=name,
-                kind=kind,
-                value=number,
-                currency=currency,
-                ends_at=None if days_valid is None else now + timedelta(days=days_valid),
-                total_cap=uses,
-                customer_cap=per_customer,
-            )
+            await act(shop, "shell.promo", Permission.EDIT_CATALOGUE, deed)
         except PromoExists as error:
             raise CommandFailed(str(error)) from None
-        _say(_words(made))
+        _say(_words(made[0]))
         return 0
 
     return run_command(settings, body)
@@ -125,8 +143,17 @@ def retire_promo(settings: Settings, *, code: str) -> int:
     """Switch a promo code off."""
 
     async def body(shop: OpenShop) -> int:
-        if not await retire_code(shop.db, code):
-            raise CommandFailed(f"there is no active promo code {code.upper()}")
+        async def deed(tx: Transaction) -> Change:
+            if not await retire_code(tx, code):
+                raise CommandFailed(f"there is no active promo code {code.upper()}")
+            return Change(
+                subject=f"promo:{code.upper()}",
+                before={"active": True},
+                after={"active": False},
+                detail="promo",
+            )
+
+        await act(shop, "shell.promo", Permission.EDIT_CATALOGUE, deed)
         _say(f"{code.upper()} is off; purchases that have reserved a use keep their price")
         return 0
 
@@ -147,13 +174,20 @@ def give_discount(settings: Settings, *, telegram_id: int, percent: int, days: i
             raise CommandFailed(f"no customer has the Telegram id {telegram_id}")
         until = None if days is None else await _now(shop) + timedelta(days=days)
 
-        async def change(tx: Transaction) -> None:
+        async def deed(tx: Transaction) -> Change:
+            before = await discount_of(tx, customer.id)
             if percent:
                 await set_discount(tx, customer.id, percent, until=until, note="from the shell")
             else:
                 await remove_discount(tx, customer.id)
+            return Change(
+                subject=f"customer:{customer.id}",
+                before={"discount": 0 if before is None else before.percent},
+                after={"discount": percent, "until": None if until is None else until.isoformat()},
+                detail="discount",
+            )
 
-        await shop.db.run("shell.discount", change)
+        await act(shop, "shell.discount", Permission.BALANCE, deed)
         _say(f"{telegram_id}: {f'{percent} % off' if percent else 'no discount'}")
         return 0
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
-import secrets
 import sys
 
 import trio
 
 from vpnd.config import Settings
 from vpnd.database.scope import Transaction
+from vpnd.shell.acting import act, new_key, who
 from vpnd.shell.shop import CommandFailed, OpenShop, run_command
+from vpnd.shop.audit_log import Change
 from vpnd.shop.money import EXPONENTS, Money, MoneyError, format_decimal, parse_decimal
+from vpnd.shop.operators import Permission
 from vpnd.shop.refund_plan import RefundImpossible, RefundRequest
 from vpnd.shop.refund_requests import Requested, request_refund
 from vpnd.shop.refunds import RefundableCharge, charges_named, refund_by_id
@@ -92,22 +93,29 @@ def _minor(charge: RefundableCharge, amount: str | None) -> int | None:
 async def _refund_one(
     shop: OpenShop, charge: RefundableCharge, amount: int | None, *, to_balance: bool, reason: str | None
 ) -> None:
+    key = new_key()
     request = RefundRequest(
         settlement_id=charge.settlement_id,
-        request_key=f"shell:{secrets.token_hex(12)}",
-        requested_by=f"shell:{getpass.getuser()}",
+        request_key=key,
+        requested_by=who().name,
         amount=amount,
         to="balance" if to_balance or charge.provider == "balance" else "provider",
         reason=reason,
     )
 
-    async def body(tx: Transaction) -> Requested:
-        return await request_refund(tx, request)
+    done: list[Requested] = []
+
+    async def deed(tx: Transaction) -> Change:
+        done[:] = [await request_refund(tx, request)]
+        name = f"{charge.provider}:{charge.charge_id}"
+        subject = f"charge:{name}" if charge.customer_id is None else f"customer:{charge.customer_id}"
+        return Change(subject=subject, after={"charges": [name], "amount": amount or "all", "to": request.to})
 
     try:
-        asked = await shop.db.run("shell.refund", body)
+        await act(shop, "shell.refund", Permission.REFUND, deed, key=key, reason=reason)
     except RefundImpossible as error:
         raise CommandFailed(str(error)) from None
+    asked = done[0]
     if asked.removed is not None:
         until = "is off now" if asked.removed.off else f"ends {asked.removed.expires_at:%Y-%m-%d %H:%M} UTC"
         _say(f"  access: {asked.removed.length} taken back, the subscription {until}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 
 from vpnd.config import Settings
 from vpnd.config.kinds import did_you_mean
+from vpnd.database.scope import Transaction
+from vpnd.shell.acting import act, who
 from vpnd.shell.shop import CommandFailed, OpenShop, run_command
+from vpnd.shop.audit_log import Change
+from vpnd.shop.operators import Permission
 from vpnd.shop.switches import UnknownSwitch, list_switches, set_banner, set_switch
 
 __all__ = ["banner", "pause", "resume", "switches"]
@@ -15,10 +18,6 @@ __all__ = ["banner", "pause", "resume", "switches"]
 
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
-
-
-def _who() -> str:
-    return f"shell:{getpass.getuser()}"
 
 
 def pause(settings: Settings, *, name: str, reason: str | None) -> int:
@@ -33,8 +32,17 @@ def resume(settings: Settings, *, name: str) -> int:
 
 def _switch(settings: Settings, name: str, *, paused: bool, reason: str | None) -> int:
     async def body(shop: OpenShop) -> int:
+        changed = False
+
+        async def deed(tx: Transaction) -> Change:
+            nonlocal changed
+            changed = await set_switch(tx, name, paused=paused, by=who().name, reason=reason)
+            return Change(
+                subject=f"switch:{name}", before={"paused": paused ^ changed}, after={"paused": paused}
+            )
+
         try:
-            changed = await set_switch(shop.db, name, paused=paused, by=_who(), reason=reason)
+            await act(shop, "shell.switch", Permission.SWITCH, deed, reason=reason)
         except UnknownSwitch as error:
             known = ", ".join(error.known)
             raise CommandFailed(
@@ -52,7 +60,14 @@ def banner(settings: Settings, *, text: str | None) -> int:
     """Show an incident banner on the bot's screens, or take it away with None; return the exit code."""
 
     async def body(shop: OpenShop) -> int:
-        changed = await set_banner(shop.db, text, by=_who())
+        changed = False
+
+        async def deed(tx: Transaction) -> Change:
+            nonlocal changed
+            changed = await set_banner(tx, text, by=who().name)
+            return Change(subject="banner", after={"text": text})
+
+        await act(shop, "shell.banner", Permission.SWITCH, deed)
         if text is None:
             _say("there is no banner any more" if changed else "there was no banner")
         elif changed:

@@ -53,6 +53,8 @@ with ended as (
     returning id
 ), logged as (
     insert into access_log (subscription_id) select id from ended order by id
+), silenced as (   -- nobody asks somebody who is shut out to come back
+    update subscriptions set remind_at = null where customer_id = $1 and status <> 'active' and remind_at is not null
 )
 select count(*) from ended
 """

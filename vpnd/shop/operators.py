@@ -67,6 +67,7 @@ class Permission(StrEnum):
     EXPORT_SECRETS = "exports.secrets"
     ALERTS = "alerts.handle"
     DEAD_LETTERS = "outbox.retry"
+    REPAIR = "doctor.repair"
     AUDIT = "audit.look"
     OPERATORS = "operators.edit"
 
