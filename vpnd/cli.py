@@ -18,6 +18,7 @@ from vpnd import __version__
 from vpnd.config import ConfigError, Role, Settings, load_settings
 from vpnd.runtime.journal import catch_crashes
 from vpnd.runtime.redact import register_secret
+from vpnd.shell import broadcast_arguments
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_looking(commands)
     _add_switches(commands)
     _add_maintenance(commands)
+    broadcast_arguments.add(commands)
 
     check = commands.add_parser(
         "check-config",
