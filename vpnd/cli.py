@@ -18,7 +18,7 @@ from vpnd import __version__
 from vpnd.config import ConfigError, Role, Settings, load_settings
 from vpnd.runtime.journal import catch_crashes
 from vpnd.runtime.redact import register_secret
-from vpnd.shell import desk_arguments, figures_arguments
+from vpnd.shell import broadcast_arguments, desk_arguments, figures_arguments
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_maintenance(commands)
     figures_arguments.add(commands, lambda parser: _add_config(parser, DAEMON_CONFIG), _daemon_settings)
     desk_arguments.add(commands, lambda parser: _add_config(parser, DAEMON_CONFIG), _daemon_settings)
+    broadcast_arguments.add(commands)
 
     check = commands.add_parser(
         "check-config",

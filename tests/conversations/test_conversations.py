@@ -18,6 +18,7 @@ import httpx
 import pytest
 import scripts_around
 import scripts_buying
+import scripts_operating
 import scripts_operators
 import trio
 from person import Person
@@ -33,7 +34,12 @@ from vpnd.sandbox.world import Control, World, WorldOptions
 pytestmark = pytest.mark.world
 
 HOST = Path(__file__).parents[1] / "world" / "world_host.py"
-SCRIPTS = (*scripts_around.SCRIPTS, *scripts_buying.SCRIPTS, *scripts_operators.SCRIPTS)
+SCRIPTS = (
+    *scripts_around.SCRIPTS,
+    *scripts_buying.SCRIPTS,
+    *scripts_operators.SCRIPTS,
+    *scripts_operating.SCRIPTS,
+)
 EXTRA = """
 [trial]
 hours = 72

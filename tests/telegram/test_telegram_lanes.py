@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from random import Random
 
 import pytest
 import trio
@@ -204,3 +205,38 @@ async def test_lifted_limits_let_everything_through(autojump_clock: MockClock) -
         for _ in range(500):
             await lanes.take(Lane.BROADCAST, -5)
         assert trio.current_time() == began
+
+
+async def test_replies_at_random_find_no_gaps_beside_a_broadcast(autojump_clock: MockClock) -> None:
+    """Ten replies a second at random beside a broadcast that takes all it can: each waits a moment, and it gets its share."""
+    chance = Random(1)
+    waits: list[float] = []
+    sent = itertools.count()
+    seconds = 120.0
+
+    async def broadcast() -> None:
+        while True:
+            await lanes.take(Lane.BROADCAST, 1_000_000 + next(sent))
+            await trio.sleep(0.003)
+
+    async def reply(chat: int) -> None:
+        began = trio.current_time()
+        await lanes.take(Lane.REPLY, chat)
+        waits.append(trio.current_time() - began)
+
+    async with running() as (lanes, nursery):
+        for _ in range(32):
+            nursery.start_soon(broadcast)
+        end = trio.current_time() + seconds
+        async with trio.open_nursery() as people:
+            for chat in itertools.count(1):
+                await trio.sleep(chance.expovariate(10))
+                if trio.current_time() >= end:
+                    break
+                people.start_soon(reply, chat)
+        nursery.cancel_scope.cancel()
+
+    waits.sort()
+    assert waits[len(waits) // 2] < 0.005
+    assert waits[int(len(waits) * 0.99)] <= 0.085
+    assert next(sent) / seconds >= 0.92 * (30 - len(waits) / seconds)

@@ -6,7 +6,8 @@ Replies go before receipts, those before notices, and a broadcast takes what is 
 * The whole bot's limit is a rolling window, so it holds for *any* second and not only on average. It is kept a little
   wider than a second, because calls that leave evenly do not arrive evenly.
 * Notices and broadcasts leave at an even pace, never as a burst. So while a broadcast runs at full rate, the next
-  token is never further away than one pace (34 ms), and a reply takes it.
+  token is never further away than one pace (34 ms), and a reply takes it. While replies come they keep one token free for the
+  next, and each reply puts them back by a pace: replies that come in a bunch find no gap that an earlier bunch has left.
 * A waiting call waits at its *chat*. A chat whose own tokens are spent is parked until it has one again, so it holds up
   nobody else, and messages of one lane keep their order within a chat.
 
@@ -45,6 +46,9 @@ RAISE_AFTER: Final = 10.0
 #: How much of a late wake-up the slow lanes make up for, at most; seconds. Within a rate of some hundred a second that is less
 #: than one pace; at a thousand, wake-ups are late by several.
 CATCH_UP: Final = 0.02
+#: While a reply or a receipt has left within this time, the slow lanes leave `RESERVE` tokens for the next; seconds.
+REPLIES_GAP: Final = 1.0
+RESERVE: Final = 1
 #: A broadcast has ended when none of its messages left for so long; one that ran shorter than the second says nothing of its
 #: rate; one that runs on is judged anew after the third. Seconds.
 BROADCAST_GAP: Final = 2.0
@@ -148,6 +152,7 @@ class Lanes:
             limit = max(1, int(per_second))
             self._window = RollingWindow(limit, limit / per_second * (1 + MARGIN))
         self._next_slow = 0.0
+        self._replied_at = float("-inf")
         self._paused_until = 0.0
         self._raise_at = 0.0
         self._refused_in_row: list[int | str | None] = []
@@ -271,8 +276,10 @@ class Lanes:
         """Return when the bot as a whole may send in `lane`."""
         if self._window is None:
             return self._paused_until
-        at = max(self._paused_until, self._window.free_at(tokens))
-        return at if lane < Lane.NOTICE else max(at, self._next_slow)
+        if lane < Lane.NOTICE:
+            return max(self._paused_until, self._window.free_at(tokens))
+        kept = RESERVE if trio.current_time() - self._replied_at < REPLIES_GAP else 0
+        return max(self._paused_until, self._window.free_at(tokens + kept), self._next_slow)
 
     def _grant(self, chat: _Chat, lane: Lane, tokens: int, now: float) -> None:
         self._granted += 1
@@ -290,6 +297,9 @@ class Lanes:
         if lane >= Lane.NOTICE:
             # A wake-up that came late may be made up for, by one pace or a moment, and no more.
             self._next_slow = max(self._next_slow, now - max(pace, CATCH_UP)) + pace * tokens
+        else:
+            self._replied_at = now
+            self._next_slow = max(self._next_slow, now) + pace * tokens
         if window.limit < window.most and now >= self._raise_at:
             window.limit += 1
             self._raise_at = now + RAISE_AFTER

@@ -28,6 +28,7 @@ from vpnd.database.errors import DatabaseError
 from vpnd.database.outbox_rows import BoundaryDown, Dead, Delivered, Delivery, Drop, Retry
 from vpnd.runtime.backoff import jittered_backoff
 from vpnd.runtime.journal import get_journal
+from vpnd.runtime.limits import LimitClass, as_class
 from vpnd.runtime.metrics import REGISTRY
 from vpnd.runtime.wake import Wake
 from vpnd.runtime.worker import LeaseLike
@@ -54,7 +55,8 @@ REFUSALS_IN_ROW: Final = 3
 DEAD_IN_ROW: Final = 20
 #: A send gets the claim's lease less this, so that it ends before somebody else may begin it.
 LEASE_MARGIN: Final = 10.0
-#: Outcomes are written down together, this long after the first; seconds.
+#: Outcomes are written down together, this long after the first (seconds), or as soon as there are two for each that can be sent
+#: at once: what is not written down when the process is killed is sent again.
 RECORD_AFTER: Final = 0.2
 
 messages_total: Final = Counter(
@@ -111,6 +113,7 @@ class BroadcastRunner:
         self._look: Final = Wake()
         self._fill: Final = Wake()
         self._record: Final = Wake()
+        self._enough: Final = Wake()  # outcomes to be written down at once
         self._paused = False
         self._active: dict[int, Broadcast] = {}
         self._in_hand: deque[tuple[Claimed, float]] = (
@@ -144,10 +147,12 @@ class BroadcastRunner:
         """Run until cancelled. What was not begun is then given back, and what was sent is written down."""
         task_status.started()
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._fill_forever)
-                nursery.start_soon(self._record_forever)
-                await self._claim_forever(nursery)
+            # Nobody waits for it as for an answer: turns of what is heavy rest for people only.
+            with as_class(LimitClass.WORKER):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._fill_forever)
+                    nursery.start_soon(self._record_forever)
+                    await self._claim_forever(nursery)
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 3.0):
                 try:
@@ -299,6 +304,8 @@ class BroadcastRunner:
             repeats_total.inc()
         self._outcomes.append(recorded)
         self._record()
+        if len(self._outcomes) >= 2 * self._concurrency:
+            self._enough()
         self._begin(nursery)
         if len(self._in_hand) < self._concurrency:
             self._look()
@@ -375,7 +382,7 @@ class BroadcastRunner:
         failures = 0
         while True:
             await self._record.wait(math.inf)
-            await trio.sleep(RECORD_AFTER)
+            await self._enough.wait(RECORD_AFTER)
             try:
                 await self._write_outcomes()
                 failures = 0
