@@ -159,9 +159,8 @@ def _money(contents: Contents, sums: Sequence[Sum]) -> Iterable[str]:
             Series(f"Revenue in {currency}", values),
             lambda value, currency=currency: f"{value:,.2f} {currency}",  # type: ignore[misc]  # a default binds it
         )
-        yield _card(
-            f"Revenue, {currency}", chart, "What came from outside less what went back, by day.", wide=True
-        )
+        by = "day" if len(contents.days) <= BY_DAYS else "month"
+        yield _card(f"Revenue, {currency}", chart, f"What came from outside less what went back, by {by}.")
     for title, what, key, words in (
         ("Revenue by method", "revenue", "method", "Net, by where it came from."),
         (
@@ -190,7 +189,7 @@ def _people(contents: Contents) -> str:
         Series("first payments", [one.new_paying for one in counts], 2),
     ]
     chart = lines([label for label, _ in buckets], several, lambda value: f"{value:,.0f}")
-    return _card("New customers and first payments", chart, _legend(several), wide=True)
+    return _card("New customers and first payments", chart, _legend(several))
 
 
 def _standings(contents: Contents) -> str:
@@ -259,14 +258,14 @@ _STYLE: Final = """
 --c2:#f0a85b;--c3:#4cc596;--c4:#b492f2;--up:#5fd38d;--down:#ff8a80}}
 *{box-sizing:border-box}body{margin:0;background:var(--back);color:var(--ink);font:16px/1.45 system-ui,sans-serif}
 main{max-width:1080px;margin:0 auto;padding:16px;display:grid;gap:14px;
-grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr))}
+grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr))}
 h1,.when,.tiles,.wide{grid-column:1/-1}h1{margin:8px 0 0;font-size:26px}h2{margin:0 0 10px;font-size:16px}
 .when{margin:0;color:var(--soft)}
 .tiles{display:grid;gap:10px;grid-template-columns:repeat(auto-fill,minmax(158px,1fr))}
 .tiles div,.card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:14px}
 .tiles h3{margin:0;font-size:13px;font-weight:500;color:var(--soft)}.tiles b{font-size:20px;display:block;overflow-wrap:anywhere}
 .tiles small{font-size:13px;margin-left:6px;color:var(--soft)}.tiles small.up{color:var(--up)}.tiles small.down{color:var(--down)}
-p{margin:6px 0 0;font-size:13px;color:var(--soft)}svg{width:100%;height:auto;display:block}.wide svg{max-height:340px}
+p{margin:6px 0 0;font-size:13px;color:var(--soft)}svg{width:100%;height:auto;display:block}
 svg text{fill:var(--soft);font:11px system-ui,sans-serif}.tick{text-anchor:end}.label{text-anchor:middle}.value{text-anchor:end}
 svg .name,svg .value{fill:var(--ink);font-size:12px}.grid{stroke:var(--line)}.zero{stroke:var(--soft)}
 .c1{fill:var(--c1)}.c2{fill:var(--c2)}.c3{fill:var(--c3)}.c4{fill:var(--c4)}polyline{fill:none;stroke-width:2;stroke-linejoin:round}
