@@ -143,6 +143,9 @@ def daemon_config(folder: Path, name: str, database_url: str, api: Api, per_seco
     """Write a daemon's configuration; nothing in it is special but the rate."""
     state = folder / f"state-{name}"
     state.mkdir()
+    web, metrics = free_port(), free_port()
+    while metrics == web:
+        metrics = free_port()
     config = folder / f"{name}.toml"
     config.write_text(
         f"""
@@ -158,8 +161,8 @@ api_base = "{api.base}"
 url = "{database_url}"
 
 [http]
-listen = "127.0.0.1:{free_port()}"
-metrics_listen = "127.0.0.1:{free_port()}"
+listen = "127.0.0.1:{web}"
+metrics_listen = "127.0.0.1:{metrics}"
 
 [limits]
 telegram_per_second = {per_second}
