@@ -18,6 +18,7 @@ import httpx
 import pytest
 import scripts_around
 import scripts_buying
+import scripts_catalogue
 import trio
 from person import Person
 from screen_judge import Ways
@@ -32,7 +33,7 @@ from vpnd.sandbox.world import Control, World, WorldOptions
 pytestmark = pytest.mark.world
 
 HOST = Path(__file__).parents[1] / "world" / "world_host.py"
-SCRIPTS = (*scripts_around.SCRIPTS, *scripts_buying.SCRIPTS)
+SCRIPTS = (*scripts_around.SCRIPTS, *scripts_buying.SCRIPTS, *scripts_catalogue.SCRIPTS)
 EXTRA = """
 [trial]
 hours = 72

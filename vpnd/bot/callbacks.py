@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from vpnd.bot import admin_callbacks as admins
-from vpnd.bot import button_data, catalogue_callbacks
+from vpnd.bot import alert_callbacks, button_data, catalogue_callbacks
 from vpnd.bot import desk_callbacks as desk
 from vpnd.bot import own_callbacks as own
 from vpnd.bot.button_data import MAX_BYTES, Action
@@ -372,6 +372,7 @@ _LETTERS: Final[dict[str, type[Action]]] = {
     "of": own.ForgetMe,
     "og": own.ForgetMeNow,
     **catalogue_callbacks.LETTERS,
+    **alert_callbacks.LETTERS,
 }
 _LETTER_OF: Final = {kind: letter for letter, kind in _LETTERS.items()}
 

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from vpnd.bot import (
     admin_callbacks,
+    alerting,
     buying,
     callbacks,
     catalogue,
@@ -140,6 +141,7 @@ OPERATORS: Final[dict[type[Action], tuple[Permission, Handler]]] = {
     desk_callbacks.RoleNow: (Permission.OPERATORS, operators.give_role),
     desk_callbacks.AuditLog: (Permission.AUDIT, operators.show_audit_log),
     **catalogue.PRESSES,
+    **alerting.PRESSES,
 }
 
 

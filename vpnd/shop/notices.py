@@ -19,6 +19,7 @@ from vpnd.database.scope import Transaction
 
 __all__ = [
     "ADMIN_ALERT",
+    "ALERT_POST",
     "EXPIRED_VALID_FOR",
     "MESSAGE",
     "Notice",
@@ -32,6 +33,8 @@ __all__ = [
 
 MESSAGE: Final = "message"
 ADMIN_ALERT: Final = "admin_alert"
+#: A message in the operators' group that is to be made to say what an alert says now.
+ALERT_POST: Final = "alert_post"
 
 # Templates, with the args each is given:
 #   receipt               subscription_id, plan_id, days, expires_at, renewed, automatic, amount, currency,
@@ -57,6 +60,7 @@ ADMIN_ALERT: Final = "admin_alert"
 #   alarms (admin)        raised, cleared: lists of {name, what, unit, value, threshold, who, since}
 #   node_stopped (admin)  node, held, strangers, newer (numbers), reason ("empty", "behind", "strangers", "newer")
 #   activation_late (admin) subscription_id, telegram_id, plan_id, since, attempts, others (how many more wait like it)
+#   alert_group_moved (admin) old, new: ids of the group that alerts are posted to
 Template = Literal[
     "receipt",
     "expired",
@@ -83,6 +87,7 @@ Template = Literal[
     "trial_ending",
     "trial_ended",
     "activation_late",
+    "alert_group_moved",
 ]
 Lane = Literal["reply", "receipt", "notice", "broadcast"]
 

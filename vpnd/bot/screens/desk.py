@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from vpnd.bot.admin_callbacks import Status, Switches
+from vpnd.bot.alert_callbacks import AlertList
 from vpnd.bot.button_data import Action
 from vpnd.bot.callbacks import Home
 from vpnd.bot.catalogue_callbacks import Catalogue
@@ -33,6 +34,7 @@ SECTIONS: Final[tuple[tuple[Permission, str, Action], ...]] = (
     (Permission.OPERATORS, "button-operators", Operators()),
     (Permission.AUDIT, "button-audit-log", AuditLog()),
     (Permission.CATALOGUE, "button-catalogue", Catalogue()),
+    (Permission.ALERTS, "button-alerts", AlertList()),
 )
 
 
