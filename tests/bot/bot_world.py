@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 from telegram.request import BaseRequest
 
-from vpnd.bot import notices
+from vpnd.bot import alert_posts, notices
 from vpnd.bot.callbacks import Action, TopUpPay, encode
 from vpnd.bot.dependencies import BotDependencies, customer_loader
 from vpnd.bot.handlers import register
@@ -409,7 +409,8 @@ class World:
         account = StarsAccount(self.deps.sender)
         functions: Mapping[str, Any] = {
             "message": partial(notices.deliver_message, self.deps),
-            "admin_alert": partial(notices.deliver_admin_alert, self.deps),
+            "admin_alert": partial(alert_posts.deliver_admin_alert, self.deps),
+            "alert_post": partial(alert_posts.deliver_alert_post, self.deps),
             "refund_stars": partial(deliver_refund, self.db, {"stars": account}),
             "star_cancel": partial(deliver_star_cancel, account),
         }

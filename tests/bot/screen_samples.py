@@ -8,6 +8,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 import attrs
+import screen_samples_alerts
 import screen_samples_broadcasts
 import screen_samples_catalogue
 import screen_samples_customers
@@ -224,6 +225,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "activation_late": {
         "subscription_id": HUGE, "telegram_id": 1001, "plan_id": PLAN, "since": NOW.isoformat(), "attempts": 5, "others": 3,
     },
+    "alert_group_moved": {"old": "-1", "new": str(-(2**52))},
     "alarms": {
         "raised": [raised_alarm(alarm, "<who> & " * 40) for alarm in ALARMS],
         "cleared": [raised_alarm(alarm, "x" * 500) for alarm in ALARMS],
@@ -233,6 +235,7 @@ PLANNED = {"node": "n" * 32, "starts_at": NOW.isoformat(), "ends_at": NOW.isofor
 #: Screens with nothing to press: what admins are told, and the one line for somebody who is shut out ("shut").
 FOR_ADMINS = (
     "held_charge", "refund_refused", "books_wrong", "reconciliation", "node_stopped", "activation_late", "shut",
+    "alert_group_moved",
 )  # fmt: skip
 ENDING = Ending(NOW, NOW + timedelta(hours=70), True, True, TITLES, timedelta(hours=5.5))
 OVER = attrs.evolve(ENDING, expires_at=NOW - timedelta(days=1), active=False, ahead=timedelta())
@@ -283,6 +286,7 @@ SHORT = {
 #: The screens of those who run the shop, a module a room.
 OPERATORS_ROOMS = (
     screen_samples_desk, screen_samples_catalogue, screen_samples_customers, screen_samples_broadcasts, screen_samples_figures,
+    screen_samples_alerts,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from vpnd.bot import admin_callbacks as admins
-from vpnd.bot import broadcast_callbacks, button_data, catalogue_callbacks, figures_callbacks
+from vpnd.bot import alert_callbacks, broadcast_callbacks, button_data, catalogue_callbacks, figures_callbacks
 from vpnd.bot import customer_callbacks as customers
 from vpnd.bot import desk_callbacks as desk
 from vpnd.bot import own_callbacks as own
@@ -395,6 +395,7 @@ _LETTERS: Final[dict[str, type[Action]]] = {
     **catalogue_callbacks.LETTERS,
     **broadcast_callbacks.LETTERS,
     **figures_callbacks.LETTERS,
+    **alert_callbacks.LETTERS,
 }
 _LETTER_OF: Final = {kind: letter for letter, kind in _LETTERS.items()}
 

@@ -12,7 +12,7 @@ from attrs import Factory, field, frozen
 from vpnd.bot.charts import ChartDrawer
 from vpnd.bot.qr import QrDrawer
 from vpnd.bot.texts import CurrentTexts, Texts, as_current
-from vpnd.config import QuietHours
+from vpnd.config import AlertsSettings, QuietHours
 from vpnd.database.coalesce import Loader, Shared
 from vpnd.database.database import Database
 from vpnd.payments.base import Provider
@@ -70,6 +70,7 @@ class BotDependencies:
         terms_url: where the terms are that a customer buys on, if they are written down.
         public_url: where the subscription pages are, without a path; None when there are none.
         admins: Telegram ids of those who are told what needs a human, and who may give money back and pause things.
+        alerts: the group that operators are told in; without one each is told in private.
         trial: what is tried and for how long; 0 hours: there is no trial.
         time_zone, quiet_hours: when reminders wait, for customers who have not chosen.
         switches: what is paused, and the incident's banner, as a snapshot that costs no read.
@@ -96,6 +97,7 @@ class BotDependencies:
     terms_url: str | None = None
     public_url: str | None = None
     admins: tuple[int, ...] = ()
+    alerts: AlertsSettings = field(factory=AlertsSettings)
     trial: TrialTerms = field(default=Factory(lambda: TrialTerms(0)))
     time_zone: str = "UTC"
     quiet_hours: QuietHours = (time(22), time(9))

@@ -2,7 +2,7 @@
 
 Every handler may run twice, since an update whose end was not written down is played again after a kill: what it
 changes is keyed by the update, and what it shows may be shown twice. None holds a transaction while it talks to
-Telegram. Groups and channels get no answer.
+Telegram. Groups and channels get no answer, except that operators press what stands below an alert in their group.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from telegram.ext import (
 )
 
 from vpnd.bot import (
+    alert_posts,
+    alerting,
     broadcast_desk,
     buying,
     callbacks,
@@ -280,7 +282,7 @@ class _Handlers:
         action = decode(query.data)
         chat = query.message.chat if query.message is not None else None
         if chat is None or chat.type != ChatType.PRIVATE:
-            await self._answer(query, None)  # its clock is stopped, and not a word is said
+            await self._on_group_press(update, query, action)
             return
         alert = None if action is not None else self._speech(query.from_user).label("alert-stale")
         # It is on its way before anything else is done; who has pressed is looked up while Telegram takes it.
@@ -292,6 +294,18 @@ class _Handlers:
             await self._run(visit, lambda visit: stale(visit, "unreadable"))
         else:
             await self._run(visit, lambda visit: _do(visit, action))
+
+    async def _on_group_press(self, update: Update, query: CallbackQuery, action: Action | None) -> None:
+        """In the operators' group an alert is acknowledged or muted; in all others a press is stopped, and not a word is said."""
+        message = query.message
+        said, alert_id = None, None
+        if message is not None:
+            said, alert_id = await alerting.on_group_press(
+                self.deps, update.update_id, query, action, message.chat.id
+            )
+        await self._answer(query, said)
+        if alert_id is not None:
+            await alert_posts.show_again(self.deps, alert_id)
 
     async def _answer(self, query: CallbackQuery, alert: str | None) -> None:
         """Stop the button's clock. A press too old to be answered is still done."""

@@ -1,4 +1,5 @@
-"""What leaves by the outbox as a message: receipts, expiries, news of money, and what an admin must look at.
+"""What leaves by the outbox as a message: receipts, expiries, news of money. What operators must look at is written by
+`vpnd.bot.alert_posts`.
 
 A row says who, which text and with which values; the words, the link and the picture are made here, at the moment of
 sending. Telegram has no key that would make a repeated send harmless, so a message whose answer was lost may come
@@ -16,18 +17,15 @@ from vpnd.bot.counters import perhaps_repeated_total
 from vpnd.bot.dependencies import BotDependencies
 from vpnd.bot.figures import summary_screen
 from vpnd.bot.reading import held_by_id, next_step
-from vpnd.bot.screens import from_operator, money, paid, reminders
+from vpnd.bot.screens import alert_board, from_operator, money, paid, reminders
 from vpnd.bot.screens.screen import Screen
 from vpnd.bot.screens.trouble import words
 from vpnd.bot.show import send
 from vpnd.bot.speech import Speech
 from vpnd.bot.visit import note_reachable
 from vpnd.bot.ways import ways_to_fill
-from vpnd.database import outbox
 from vpnd.database.outbox_rows import BoundaryDown, Dead, Delivered, Delivery, Drop, OutboxItem, Retry
-from vpnd.database.scope import Transaction
 from vpnd.runtime.journal import get_journal
-from vpnd.shop.notices import MESSAGE, message_payload, order_key
 from vpnd.telegram.errors import (
     Blocked,
     Conflict,
@@ -68,34 +66,6 @@ async def deliver_message(deps: BotDependencies, item: OutboxItem) -> Delivery:
         if outcome is None:
             raise
         return outcome
-    return Delivered()
-
-
-async def deliver_admin_alert(deps: BotDependencies, item: OutboxItem) -> Delivery:
-    """Turn an alert into one message for each admin, in one transaction; those leave like all others.
-
-    So an admin who cannot be reached keeps nobody else from hearing of it, and a repeat writes nothing twice.
-    """
-    if not deps.admins:
-        log.warning(
-            "bot.no_admins", message="something needs a human, and [telegram] admins is empty", key=item.key
-        )
-        return Drop("no admins are configured")
-
-    async def body(tx: Transaction) -> None:
-        known = await tx.fetch(
-            "select telegram_id, language from customers where telegram_id = any($1::bigint[]) limit 100",
-            list(deps.admins),
-        )
-        languages = {row["telegram_id"]: row["language"] for row in known}
-        for admin in deps.admins:
-            language = languages.get(admin, deps.texts.default)
-            payload = message_payload(admin, item.payload["template"], item.payload["args"], language)
-            await outbox.put(
-                tx, MESSAGE, f"{item.key}:{admin}", payload, lane="notice", order_key=order_key(admin)
-            )
-
-    await deps.db.run("bot.admin_alert", body)
     return Delivered()
 
 
@@ -155,6 +125,9 @@ async def _render(deps: BotDependencies, payload: Mapping[str, Any]) -> Screen:
     if template in reminders.ENDINGS:
         return await _about_an_end(deps, speech, template, args)
     render = money.NOTICES.get(template)
+    if render is not None and "alert" in payload:
+        screen = render(speech, args)
+        return Screen(screen.text, alert_board.private_rows(speech, int(payload["alert"])))
     if render is None:
         # A newer version wrote it: the customer still hears that there is news.
         log.warning(

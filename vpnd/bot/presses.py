@@ -9,6 +9,7 @@ from attrs import evolve
 
 from vpnd.bot import (
     admin_callbacks,
+    alerting,
     broadcast_desk,
     buying,
     callbacks,
@@ -182,6 +183,7 @@ OPERATORS: Final[dict[type[Action], tuple[Permission, Handler]]] = {
     figures_callbacks.Exports: (Permission.EXPORT, exporting.show_exports),
     figures_callbacks.ExportAsk: (Permission.EXPORT, exporting.ask),
     figures_callbacks.ExportNow: (Permission.EXPORT, exporting.export),
+    **alerting.PRESSES,
 }
 
 

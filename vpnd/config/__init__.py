@@ -6,6 +6,7 @@ from vpnd.config.reader import ConfigError, Fault
 from vpnd.config.reference import KeyDescription, configuration_reference, describe_keys
 from vpnd.config.settings import (
     AgentSettings,
+    AlertsSettings,
     DatabaseSettings,
     HttpSettings,
     InboundSettings,
@@ -30,6 +31,7 @@ from vpnd.config.shop_settings import (
 
 __all__ = [
     "AgentSettings",
+    "AlertsSettings",
     "ConfigError",
     "CryptoPaySettings",
     "DatabaseSettings",

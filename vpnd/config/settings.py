@@ -7,6 +7,7 @@ sentence of documentation. Built by hand (in a test, in a sandbox) the classes c
 
 # ruff: noqa: RUF009 - `key` and `tables` return attrs fields, which are what belongs on the right side
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -269,6 +270,39 @@ class LimitsSettings:
     )
 
 
+_TOPIC: Final = re.compile(r"((?:alarm:)?[a-z][a-z_]{0,40}):(\d{1,10})")
+
+
+def _topic(value: Any, _textual: bool) -> tuple[str, int]:
+    found = _TOPIC.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not 0 < int(found[2]) < 2**31:
+        raise RefusalError(
+            'must be "<severity or kind>:<number of the topic>", like "critical:4" or "node_stopped:9"'
+        )
+    return found[1], int(found[2])
+
+
+@attrs.frozen(kw_only=True)
+class AlertsSettings:
+    """A group that alerts are posted to; without one each owner and manager is told in private."""
+
+    chat: int | None = key(
+        integer(-(2**52), -1, "id of a group"),
+        "Id of the group or supergroup, a negative number; the bot has to be a member.",
+        None,
+    )
+    topics: tuple[tuple[str, int], ...] = key(
+        list_of(Kind("topic", _topic)),
+        'Topics of it by severity (info, warning, critical) or by kind, which counts first: "critical:4", "node_stopped:9".',
+        (),
+    )
+
+    def topic_of(self, kind: str, severity: str) -> int | None:
+        """Return the topic that an alert belongs to; None for the group itself."""
+        chosen = dict(self.topics)
+        return chosen.get(kind, chosen.get(severity))
+
+
 @attrs.frozen(kw_only=True)
 class LogSettings:
     """How the journal is written."""
@@ -302,6 +336,7 @@ class Settings:
     http: HttpSettings = HttpSettings()
     agent: AgentSettings = AgentSettings()
     limits: LimitsSettings = LimitsSettings()
+    alerts: AlertsSettings = AlertsSettings()
     log: LogSettings = LogSettings()
     reports: ReportsSettings = ReportsSettings()
     nodes: tuple[NodeSettings, ...] = tables(NodeSettings, "name", "The VPN nodes.", ())
@@ -343,6 +378,7 @@ SECTIONS: Final[dict[str, type]] = {
     "http": HttpSettings,
     "agent": AgentSettings,
     "limits": LimitsSettings,
+    "alerts": AlertsSettings,
     "log": LogSettings,
     "reports": ReportsSettings,
 }

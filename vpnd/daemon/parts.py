@@ -14,12 +14,13 @@ from typing import Any, Final
 from attrs import asdict, define, field
 from starlette.applications import Starlette
 
+from vpnd.bot.alert_posts import deliver_admin_alert, deliver_alert_post
 from vpnd.bot.broadcasting import deliver_broadcast
 from vpnd.bot.connect import expired_entry, open_words
 from vpnd.bot.dependencies import BotDependencies, customer_loader, shared_catalogue, shared_nodes
 from vpnd.bot.exporting import deliver_export
 from vpnd.bot.handlers import register, tell_failure
-from vpnd.bot.notices import deliver_admin_alert, deliver_message
+from vpnd.bot.notices import deliver_message
 from vpnd.bot.patience import tell_too_fast
 from vpnd.bot.repair import refuse_pre_checkout, tell_repair
 from vpnd.bot.texts import CurrentTexts, Texts
@@ -106,7 +107,7 @@ class Parts:
         self.schema = Preparation(self.db, settings, sandbox=self.sandbox)
         self.desk = open_desk(settings, self.db, self.http)
         holder = f"{self.instance.name} {self.instance.id}"
-        kinds = (notices.MESSAGE, notices.ADMIN_ALERT)
+        kinds = (notices.MESSAGE, notices.ADMIN_ALERT, notices.ALERT_POST)
         self.relay = Relay(self.db, kinds, self._deliver, holder=holder)
         self.payout_relays = {
             name: Relay(self.db, kinds, self.desk.deliver, holder=holder) for name, kinds in RELAYS.items()
@@ -182,6 +183,7 @@ class Parts:
             terms_url=settings.shop.terms_url,
             public_url=settings.http.public_url,
             admins=settings.telegram.admins,
+            alerts=settings.alerts,
             trial=TrialTerms(settings.trial.hours, settings.trial.plan),
             time_zone=settings.shop.time_zone,
             quiet_hours=settings.shop.quiet_hours,
@@ -248,6 +250,10 @@ class Parts:
     async def _deliver(self, item: OutboxItem) -> Delivery:
         if item.kind == notices.ADMIN_ALERT:
             delivery = await deliver_admin_alert(self.bot, item)
+            self.relay.wake()
+            return delivery
+        if item.kind == notices.ALERT_POST:
+            delivery = await deliver_alert_post(self.bot, item)
             self.relay.wake()
             return delivery
         return await deliver_message(self.bot, item)

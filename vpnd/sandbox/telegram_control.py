@@ -9,6 +9,7 @@ JSON over HTTP under `/sim/`. Faults of a request are answered 400 with `{"error
 | POST press {chat_id, message_id, data or button, stale?, from?} | presses an inline button (or one below the input field) |
 | POST pay {chat_id, message_id or link, from?, …} | pays a Stars invoice; {ok, charge_id} or {ok, error}; see StarsControl |
 | POST block {chat_id, kind: blocked, deactivated, none} | stops the bot, loses the account, starts it again |
+| POST group, topic, upgrade, kick | what befalls a group of the bot's; see GroupsControl |
 | POST update {kind, payload, chat_id?, life?} | queues an update as given |
 | POST chats {ids or first, count} | opens chats without a word, for broadcasts |
 | GET chat/<id>?after=N&wait=S | what the person sees, or what changed after event N (waiting up to S seconds) |
@@ -28,6 +29,7 @@ from vpnd.sandbox.clock import SandboxClock
 from vpnd.sandbox.control_kit import Refused, guarded, message_of, person_of, read_json
 from vpnd.sandbox.faults import fault_from
 from vpnd.sandbox.telegram_contents import content_of
+from vpnd.sandbox.telegram_groups_control import GroupsControl
 from vpnd.sandbox.telegram_limits import FloodLimits
 from vpnd.sandbox.telegram_server import TelegramServer
 from vpnd.sandbox.telegram_stars_control import StarsControl
@@ -50,11 +52,12 @@ class TelegramControl:
             "fault": self.fault, "limits": self.limits, "reset": self.reset, "clock": self.move_clock,
         }  # fmt: skip
         get = {
-            "chat/{chat_id:int}": self.show_chat, "chats": self.list_chats, "file/{file_id}": self.show_file,
+            "chat/{chat_id}": self.show_chat, "chats": self.list_chats, "file/{file_id}": self.show_file,
             "stats": self.stats, "sent": self.sent, "clock": self.read_clock,
         }  # fmt: skip
         self.routes = [
             *StarsControl(server).routes,
+            *GroupsControl(server).routes,
             *(Route(f"/sim/{path}", guarded(call), methods=["POST"]) for path, call in post.items()),
             *(Route(f"/sim/{path}", guarded(call), methods=["GET"]) for path, call in get.items()),
         ]

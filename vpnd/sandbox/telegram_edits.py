@@ -36,7 +36,9 @@ def _editable(server: TelegramServer, call: Parameters) -> tuple[Chat, Message]:
 def _apply(server: TelegramServer, chat: Chat, message: Message, content: Json) -> Any:
     """Show `content` from now on, unless it is what is shown already."""
     kept: Json = {
-        key: message.api[key] for key in ("reply_to_message", "forward_origin") if key in message.api
+        key: message.api[key]
+        for key in ("reply_to_message", "forward_origin", "message_thread_id", "is_topic_message")
+        if key in message.api
     }
     if all(message.api.get(key) == content.get(key) for key in _COMPARED):
         server.state.leave(chat, message)

@@ -45,6 +45,11 @@ def deactivated() -> ApiError:
     return ApiError(403, "Forbidden: user is deactivated")
 
 
+def kicked(kind: str) -> ApiError:
+    """403: the bot was taken out of this group."""
+    return ApiError(403, f"Forbidden: bot was kicked from the {kind} chat")
+
+
 def migrated(chat_id: int) -> ApiError:
     """400: the group became a supergroup with another id."""
     return bad_request("group chat was upgraded to a supergroup chat", migrate_to_chat_id=chat_id)

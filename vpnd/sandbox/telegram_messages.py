@@ -78,11 +78,24 @@ def read_reply(call: Parameters, chat: Chat) -> Json:
     return {"reply_to_message": {k: v for k, v in shown_to_bot(message).items() if k != "reply_to_message"}}
 
 
+def read_topic(call: Parameters, chat: Chat) -> Json:
+    """The topic of a forum that a message goes to, from `message_thread_id`; nothing for the chat itself."""
+    if not call.has("message_thread_id"):
+        return {}
+    topic = call.integer("message_thread_id")
+    if chat.topics is None or topic not in chat.topics:
+        raise bad_request("message thread not found")
+    if chat.topics[topic]:
+        raise bad_request("TOPIC_CLOSED")
+    return {"message_thread_id": topic, "is_topic_message": True}
+
+
 @method("sendMessage")
 async def send_message(server: TelegramServer, call: Parameters) -> Any:
     """A text message."""
     chat = server.chat(call)
-    content = {**read_reply(call, chat), **read_text(call), **read_keyboard(call)}
+    topic = read_topic(call, chat)
+    content = {**topic, **read_reply(call, chat), **read_text(call), **read_keyboard(call)}
     return shown_to_bot(server.send(chat, content))
 
 
@@ -106,7 +119,8 @@ async def copy_message(server: TelegramServer, call: Parameters) -> Any:
         raise bad_request("message can't be copied")
     if call.values.get("caption") is not None and "text" not in content:
         content = {k: v for k, v in content.items() if not k.startswith("caption")} | read_caption(call)
-    message = server.send(chat, {**read_reply(call, chat), **content, **read_keyboard(call)})
+    topic = read_topic(call, chat)
+    message = server.send(chat, {**topic, **read_reply(call, chat), **content, **read_keyboard(call)})
     return {"message_id": message.id}
 
 

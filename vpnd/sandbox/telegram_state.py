@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from vpnd.sandbox.clock import SandboxClock
-from vpnd.sandbox.telegram_errors import bad_request, blocked, deactivated, migrated
+from vpnd.sandbox.telegram_errors import bad_request, blocked, deactivated, kicked, migrated
 
 Json = dict[str, Any]
 
@@ -73,8 +73,9 @@ class Chat:
     answers: list[Json] = attrs.field(factory=list)
     actions: int = 0
     event: int = 0
-    silence: str = "none"  # or "blocked", "deactivated"
+    silence: str = "none"  # or "blocked", "deactivated"; of a group "kicked"
     migrated_to: int | None = None
+    topics: dict[int, bool] | None = None  # of a forum: whether each is closed; None: this is none
     instance: str = attrs.field(factory=lambda: str(secrets.randbits(63)))
     menu_button: Json | None = None
     _changed: trio.Event | None = None
@@ -88,7 +89,8 @@ class Chat:
         """The `Chat` object."""
         if not self.private:
             kind = "supergroup" if str(self.id).startswith("-100") else "group"
-            return {"id": self.id, "type": kind, "title": self.title}
+            group: Json = {"id": self.id, "type": kind, "title": self.title}
+            return group if self.topics is None else {**group, "is_forum": True}
         chat: Json = {"id": self.id, "type": "private", "first_name": self.title}
         if self.username:
             chat["username"] = self.username
@@ -183,6 +185,8 @@ class TelegramState:
             raise blocked()
         if chat.silence == "deactivated":
             raise deactivated()
+        if chat.silence == "kicked":
+            raise kicked("supergroup" if str(chat.id).startswith("-100") else "group")
         return chat
 
     def post(self, chat: Chat, sender: Json, content: Json) -> Message:

@@ -191,6 +191,20 @@ _ACTIVATIONS: Final = _by_sql(
     """,
 )
 
+# The keys of what alerts were made of outlive the rows of the outbox that could be played again.
+_ALERT_NEWS: Final = _by_sql(
+    "alert_news",
+    """
+    select array[noted_at::text, key] as place from alert_news
+    where noted_at < clock_timestamp() - interval '30 days'
+      and ($2::text[] is null or (noted_at, key) > (($2::text[])[1]::timestamptz, ($2::text[])[2]))
+    order by noted_at, key limit $1
+    """,
+    """
+    with cleared as (delete from alert_news where key = any($1::text[]) returning 1) select count(*) from cleared
+    """,
+)
+
 #: In this order.
 CHORES: Final[Sequence[Chore]] = (
     Chore("access_log", _find_passed, _clear_passed),
@@ -207,7 +221,7 @@ CHORES: Final[Sequence[Chore]] = (
         "outbox",
         "finished_at",
         "id",
-        f"status = 'dead' and kind in ('message', 'admin_alert') and {_older('finished_at', 30)}",
+        f"status = 'dead' and kind in ('message', 'admin_alert', 'alert_post') and {_older('finished_at', 30)}",
     ),
     _PROMO_USES,
     _by_time(
@@ -229,4 +243,6 @@ CHORES: Final[Sequence[Chore]] = (
     ),
     _RECIPIENTS,
     _ACTIVATIONS,
+    _by_time("alerts", "alerts", "closed_at", "id", "closed_at < vpnd_now() - interval '90 days'"),
+    _ALERT_NEWS,
 )

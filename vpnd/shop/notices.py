@@ -19,6 +19,7 @@ from vpnd.database.scope import Transaction
 
 __all__ = [
     "ADMIN_ALERT",
+    "ALERT_POST",
     "EXPIRED_VALID_FOR",
     "MESSAGE",
     "Notice",
@@ -32,6 +33,8 @@ __all__ = [
 
 MESSAGE: Final = "message"
 ADMIN_ALERT: Final = "admin_alert"
+#: A message in the operators' group that is to be made to say what an alert says now.
+ALERT_POST: Final = "alert_post"
 
 # Templates, with the args each is given:
 #   receipt               subscription_id, plan_id, days, expires_at, renewed, automatic, amount, currency,
@@ -63,6 +66,7 @@ ADMIN_ALERT: Final = "admin_alert"
 #   operator_message      text
 #   summary (operators)    kind ("day", "week"), first, last (days)
 #   activation_late (admin) subscription_id, telegram_id, plan_id, since, attempts, others (how many more wait like it)
+#   alert_group_moved (admin) old, new: ids of the group that alerts are posted to
 Template = Literal[
     "receipt",
     "expired",
@@ -95,6 +99,7 @@ Template = Literal[
     "unblocked",
     "operator_message",
     "summary",
+    "alert_group_moved",
 ]
 Lane = Literal["reply", "receipt", "notice", "broadcast"]
 

@@ -2206,3 +2206,75 @@ export-too-big =
     }: the file is larger than a bot may send. On the server, this writes it:
 
     <code>{ $command }</code>
+
+## Alerts, for those who run the shop
+
+button-alerts = 🔔 Alerts
+alerts = 🔔 <b>Alerts</b>
+alerts-none = Nothing is open.
+alerts-muted = 🔕 <b>Muted</b>
+alert-head = { $state ->
+        [critical] 🔴 Critical
+        [warning] 🟠 Warning
+        [info] 🔵 For your information
+       *[over] ✅ Over
+    } · since { $at }
+alert-times = 🔁 { $count } times, the last at { $at }
+alert-seen = 👀 Seen by { $by }, { $at }
+alert-closed = ✅ Done, says { $by }, { $at }
+alert-muted = 🔕 Muted by { $by } { $ends ->
+        [yes] until { $until }
+       *[no] until somebody ends it
+    }
+alert-line = { $state ->
+        [critical] 🔴
+        [warning] 🟠
+        [info] 🔵
+       *[over] ✅
+    } { $name } · { $subject } · ×{ $times }, { $at } · 👀 { $by }
+alert-mute-line = • { $name }, by { $by }, { $ends ->
+        [yes] until { $until }
+       *[no] until somebody ends it
+    }
+alert-group-lost = ⚠️ The group cannot be written to (topic { $topic }): { $reason }
+alert-group-moved = ℹ️ The group for alerts is a supergroup now. Alerts go there already; write { $new } in place of { $old } into [alerts] chat.
+alert-kind = { $kind ->
+        [held_charge] held payment
+        [refund_refused] refund refused
+        [books_wrong] books
+        [reconciliation] provider’s list
+        [node_stopped] node stopped
+        [activation_late] late activation
+       *[other] { $kind }
+    }
+button-alert-seen = 👀 I’ve seen it
+button-alert-close = ✅ Done
+button-alert-mute = { $hours ->
+        [1] 🔕 1 h
+        [8] 🔕 8 h
+        [24] 🔕 1 d
+       *[0] 🔕 ∞
+    }
+button-alert-resume = 🔔 Tell again
+button-alert-resume-kind = 🔔 { $name }
+button-alert-more = 🔔 More
+button-alert-one = { $state ->
+        [critical] 🔴
+        [warning] 🟠
+        [info] 🔵
+       *[over] ✅
+    } { $name }
+alert-not-yours = This is for the shop’s operators.
+alert-gone = This alert is not there any more.
+alert-done = { $what ->
+        [seen] Noted: you have seen it.
+        [muted] Muted.
+        [resumed] It is told again.
+       *[closed] Noted: it is done.
+    }
+alerts-done = { $what ->
+        [seen] ✅ Noted: you have seen it.
+        [muted] 🔕 Muted.
+        [resumed] 🔔 It is told again.
+       *[closed] ✅ Noted: it is done.
+    }

@@ -2252,3 +2252,79 @@ export-too-big =
     }: файл больше, чем боту можно отправить. На сервере его запишет команда:
 
     <code>{ $command }</code>
+
+## Оповещения, для тех, кто ведёт магазин
+
+button-alerts = 🔔 Оповещения
+alerts = 🔔 <b>Оповещения</b>
+alerts-none = Открытых нет.
+alerts-muted = 🔕 <b>Приглушены</b>
+alert-head = { $state ->
+        [critical] 🔴 Критично
+        [warning] 🟠 Внимание
+        [info] 🔵 К сведению
+       *[over] ✅ Прошло
+    } · с { $at }
+alert-times = 🔁 { $count ->
+        [one] { $count } раз
+        [few] { $count } раза
+       *[many] { $count } раз
+    }, последний { $at }
+alert-seen = 👀 Видит { $by }, { $at }
+alert-closed = ✅ Сделано, отметил { $by }, { $at }
+alert-muted = 🔕 Приглушил { $by } { $ends ->
+        [yes] до { $until }
+       *[no] пока не включат снова
+    }
+alert-line = { $state ->
+        [critical] 🔴
+        [warning] 🟠
+        [info] 🔵
+       *[over] ✅
+    } { $name } · { $subject } · ×{ $times }, { $at } · 👀 { $by }
+alert-mute-line = • { $name }, { $by }, { $ends ->
+        [yes] до { $until }
+       *[no] пока не включат снова
+    }
+alert-group-lost = ⚠️ В группу нельзя написать (тема { $topic }): { $reason }
+alert-group-moved = ℹ️ Группа для оповещений стала супергруппой. Оповещения уже идут туда; впишите { $new } вместо { $old } в [alerts] chat.
+alert-kind = { $kind ->
+        [held_charge] платёж на проверке
+        [refund_refused] отказ в возврате
+        [books_wrong] учёт
+        [reconciliation] список провайдера
+        [node_stopped] узел остановлен
+        [activation_late] поздняя активация
+       *[other] { $kind }
+    }
+button-alert-seen = 👀 Вижу
+button-alert-close = ✅ Сделано
+button-alert-mute = { $hours ->
+        [1] 🔕 1 ч
+        [8] 🔕 8 ч
+        [24] 🔕 1 д
+       *[0] 🔕 ∞
+    }
+button-alert-resume = 🔔 Снова сообщать
+button-alert-resume-kind = 🔔 { $name }
+button-alert-more = 🔔 Подробнее
+button-alert-one = { $state ->
+        [critical] 🔴
+        [warning] 🟠
+        [info] 🔵
+       *[over] ✅
+    } { $name }
+alert-not-yours = Это для операторов магазина.
+alert-gone = Этого оповещения больше нет.
+alert-done = { $what ->
+        [seen] Отмечено: вы видите.
+        [muted] Приглушено.
+        [resumed] Снова сообщаем.
+       *[closed] Отмечено: сделано.
+    }
+alerts-done = { $what ->
+        [seen] ✅ Отмечено: вы видите.
+        [muted] 🔕 Приглушено.
+        [resumed] 🔔 Снова сообщаем.
+       *[closed] ✅ Отмечено: сделано.
+    }

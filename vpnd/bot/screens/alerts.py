@@ -73,9 +73,15 @@ def alarms(speech: Speech, args: Mapping[str, Any]) -> Screen:
     return Screen(text, ((Button(speech.label("button-status"), Status()),),))
 
 
+def group_moved(speech: Speech, args: Mapping[str, Any]) -> Screen:
+    """The group that alerts are posted to became a supergroup."""
+    return admin_lines(speech, "alert-group-moved", args, ("old", "new"))
+
+
 #: The notices of this module by their names.
 ALERTS: Final[dict[str, Callable[[Speech, Mapping[str, Any]], Screen]]] = {
     "node_stopped": node_stopped,
     "activation_late": activation_late,
     "alarms": alarms,
+    "alert_group_moved": group_moved,
 }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from vpnd.bot.admin_callbacks import Status, Switches
+from vpnd.bot.alert_callbacks import AlertList
 from vpnd.bot.broadcast_callbacks import Broadcasts
 from vpnd.bot.button_data import Action
 from vpnd.bot.callbacks import Home
@@ -41,6 +42,7 @@ SECTIONS: Final[tuple[tuple[Permission, str, Action], ...]] = (
     (Permission.BROADCASTS, "button-broadcasts", Broadcasts()),
     (Permission.FIGURES, "button-figures", Figures("today")),
     (Permission.EXPORT, "button-exports", Exports()),
+    (Permission.ALERTS, "button-alerts", AlertList()),
 )
 
 
