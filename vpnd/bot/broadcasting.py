@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.constants import ParseMode
 
 from vpnd.bot.clocks import clock_at
@@ -47,7 +46,7 @@ async def deliver_broadcast(
             told = send(deps.sender, lane, telegram_id, screen, None)
         else:
             method, arguments = _call(content, language, deps.texts.default)
-            told = deps.sender.call(lane, method, chat_id=telegram_id, **arguments)
+            told = deps.sender.post(lane, method, {"chat_id": telegram_id, **arguments})
     except (KeyError, TypeError, ValueError) as error:
         return Dead(f"the content cannot be read: {type(error).__name__}: {error}")
     try:
@@ -81,19 +80,18 @@ def _call(content: Mapping[str, Any], language: str, default: str) -> tuple[str,
     markup = _buttons(content.get("buttons") or ())
     if "copy" in content:
         copied = content["copy"]
-        return "copy_message", {
+        return "copyMessage", {
             "from_chat_id": int(copied["from_chat_id"]),
             "message_id": int(copied["message_id"]),
             "reply_markup": markup,
         }
     texts: Mapping[str, str] = content["text"]
     text = texts.get(language) or texts.get(default) or next(iter(texts.values()))
-    return "send_message", {"text": text, "parse_mode": ParseMode.HTML, "reply_markup": markup}
+    return "sendMessage", {"text": text, "parse_mode": ParseMode.HTML, "reply_markup": markup}
 
 
-def _buttons(rows: Sequence[Sequence[Mapping[str, str]]]) -> InlineKeyboardMarkup | None:
+def _buttons(rows: Sequence[Sequence[Mapping[str, str]]]) -> dict[str, Any] | None:
     if not rows:
         return None
-    return InlineKeyboardMarkup(
-        [[InlineKeyboardButton(str(one["text"]), url=str(one["url"])) for one in row] for row in rows]
-    )
+    keyboard = [[{"text": str(one["text"]), "url": str(one["url"])} for one in row] for row in rows]
+    return {"inline_keyboard": keyboard}

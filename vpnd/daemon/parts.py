@@ -54,6 +54,7 @@ from vpnd.shop.switches import Pausable, Switchboard
 from vpnd.shop.takings import takings_today
 from vpnd.shop.trial import TrialTerms
 from vpnd.telegram.application import TrioApplication
+from vpnd.telegram.outgoing import broadcasts_at_once
 from vpnd.telegram.sender import Sender
 from vpnd.telegram.service import Callbacks, TelegramService
 from vpnd.web.apps import public_app
@@ -279,6 +280,7 @@ class Parts:
             self._broadcast,
             lease=self._lease("broadcast"),
             holder=f"{self.instance.name} {self.instance.id}",
+            concurrency=broadcasts_at_once(self.settings.limits.telegram_per_second),
         )
         pausable: dict[str, Pausable] = {**self.workers, "broadcast": self.broadcasts}
         self.switches = Switchboard(self.db, pausable)

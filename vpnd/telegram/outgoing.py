@@ -17,10 +17,19 @@ from vpnd.telegram.proxied import ProxiedRequest
 from vpnd.telegram.sender import LaneLimiter, Sender
 from vpnd.telegram.transport import CONNECTIONS, H11Request
 
-__all__ = ["CLOSE_TIME", "build_bot", "open_sender"]
+__all__ = ["CLOSE_TIME", "broadcasts_at_once", "build_bot", "open_sender"]
 
 #: Seconds that closing idle connections may take.
 CLOSE_TIME: Final = 1.0
+#: Messages of a broadcast on their way at once: at Telegram's usual 30 a second, and at any rate.
+FEWEST_AT_ONCE: Final = 32
+MOST_AT_ONCE: Final = 256
+
+
+def broadcasts_at_once(per_second: float) -> int:
+    """How many messages of a broadcast may be on their way at once: an eighth of a second's worth, since an answer takes about as
+    long, and 32 where that is more or nothing is limited."""
+    return max(FEWEST_AT_ONCE, min(MOST_AT_ONCE, round(per_second / 8)))
 
 
 def build_bot(settings: Settings) -> tuple[TrioBot, Lanes]:
@@ -31,7 +40,9 @@ def build_bot(settings: Settings) -> tuple[TrioBot, Lanes]:
     bot = TrioBot(
         telegram.token.reveal(),
         telegram.api_base,
-        _transport(telegram, CONNECTIONS),
+        _transport(
+            telegram, CONNECTIONS - FEWEST_AT_ONCE + broadcasts_at_once(settings.limits.telegram_per_second)
+        ),
         _transport(telegram, 1),
         LaneLimiter(lanes),
     )
