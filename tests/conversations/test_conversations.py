@@ -18,6 +18,7 @@ import httpx
 import pytest
 import scripts_around
 import scripts_buying
+import scripts_desk
 import scripts_operating
 import scripts_operators
 import trio
@@ -39,6 +40,7 @@ SCRIPTS = (
     *scripts_buying.SCRIPTS,
     *scripts_operators.SCRIPTS,
     *scripts_operating.SCRIPTS,
+    *scripts_desk.SCRIPTS,
 )
 EXTRA = """
 [trial]
