@@ -19,6 +19,7 @@ import pytest
 import scripts_around
 import scripts_buying
 import scripts_catalogue
+import scripts_desk
 import scripts_operating
 import scripts_operators
 import trio
@@ -41,6 +42,7 @@ SCRIPTS = (
     *scripts_operators.SCRIPTS,
     *scripts_operating.SCRIPTS,
     *scripts_catalogue.SCRIPTS,
+    *scripts_desk.SCRIPTS,
 )
 EXTRA = """
 [trial]

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.postgres
 
 
 async def people(shop: ShopWorld) -> None:
-    """Eight customers by Telegram id, each with something of his own."""
+    """Nine customers by Telegram id, each with something of his own; one who is blocked and one who cannot be reached."""
     await shop.execute(
         "insert into customers (telegram_id, language, referral_code, created_at)"
         " select n, 'en', 'c' || n, vpnd_now() - interval '100 days' from generate_series(1, 8) n"
@@ -26,6 +26,11 @@ async def people(shop: ShopWorld) -> None:
     four = await shop.customer(4)
     await shop.grant(four)
     await shop.grant(four, plan="plus")
+    # Nobody writes to these two.
+    await shop.execute(
+        "insert into customers (telegram_id, language, referral_code, blocked_at, reachable)"
+        " values (10, 'en', 'c10', vpnd_now(), true), (11, 'en', 'c11', null, false)"
+    )
     for condition, days in (
         ("telegram_id = 2", 10),
         ("telegram_id = 3", 0),

@@ -156,7 +156,7 @@ class _Arguments:
 def conditions(segment: Segment) -> Conditions:
     """What has to hold for a customer to be meant."""
     given = _Arguments()
-    parts = ["c.reachable"]
+    parts = ["c.reachable and c.blocked_at is null"]
     if segment.languages is not None:
         parts.append(f"c.language = any({given.add(list(segment.languages), 'text[]')})")
     for asked, sql in (
