@@ -27,15 +27,23 @@ from vpnd.bot.speech import Speech
 from vpnd.database import outbox
 from vpnd.database.outbox_rows import Delivered, Delivery, Drop, OutboxItem
 from vpnd.database.scope import Transaction
-from vpnd.monitors.alarms import KEY
 from vpnd.runtime.journal import get_journal
-from vpnd.shop.alert_groups import AlertGroup, group_found, group_lost, group_moved, group_of, posted
+from vpnd.shop.alert_groups import (
+    AlertGroup,
+    group_found,
+    group_lost,
+    group_moved,
+    group_of,
+    key_about_alerts,
+    posted,
+    put_posts,
+)
 from vpnd.shop.alerts import ALARM, Alert, alert_by_id, muted_kinds, news_of, note, recipients
-from vpnd.shop.notices import ALERT_POST, MESSAGE, Template, message_payload, order_key
+from vpnd.shop.notices import MESSAGE, Template, message_payload, order_key
 from vpnd.telegram.errors import Blocked, Migrated, NotModified, Rejected, TelegramError
 from vpnd.telegram.sender import Lane
 
-__all__ = ["deliver_admin_alert", "deliver_alert_post", "post_all", "show_again"]
+__all__ = ["deliver_admin_alert", "deliver_alert_post", "show_again"]
 
 log = get_journal("bot")
 
@@ -43,11 +51,6 @@ log = get_journal("bot")
 TELL_AGAIN: Final = timedelta(hours=1)
 _TEMPLATES: Final = frozenset(get_args(Template))
 _NO_PREVIEW: Final = LinkPreviewOptions(is_disabled=True)
-
-
-def _key(*parts: object) -> str:
-    text = ":".join(map(str, parts))
-    return text if text.startswith(KEY) else KEY + text
 
 
 # ------------------------------------------------------------------------------------------ what happened
@@ -66,7 +69,7 @@ async def deliver_admin_alert(deps: BotDependencies, item: OutboxItem) -> Delive
         if ids is None:
             return True
         if deps.alerts.chat is not None:
-            await post_all(tx, deps, ids, item.key)
+            await put_posts(tx, deps.alerts.chat, ids, item.key)
             return True
         return await _tell_all(tx, deps, item.key, template, args, ids)
 
@@ -76,16 +79,6 @@ async def deliver_admin_alert(deps: BotDependencies, item: OutboxItem) -> Delive
         )
         return Drop("no admins are configured")
     return Delivered()
-
-
-async def post_all(tx: Transaction, deps: BotDependencies, ids: Sequence[int], key: str) -> None:
-    """Have the group's messages say what these alerts say now; nothing without a group. `key` names the cause."""
-    chat = deps.alerts.chat
-    if chat is not None:
-        for alert_id in ids:
-            await outbox.put(
-                tx, ALERT_POST, _key("post", alert_id, key), {"alert": alert_id}, order_key=f"alerts:{chat}"
-            )
 
 
 async def _tell_all(
@@ -127,7 +120,14 @@ async def _write(
         payload: dict[str, Any] = message_payload(person, template, args, language or deps.texts.default)  # type: ignore[arg-type]  # a newer version's template has words of its own
         if alert_id is not None:
             payload["alert"] = alert_id
-        await outbox.put(tx, MESSAGE, _key(key, person), payload, lane="notice", order_key=order_key(person))
+        await outbox.put(
+            tx,
+            MESSAGE,
+            key_about_alerts(key, person),
+            payload,
+            lane="notice",
+            order_key=order_key(person),
+        )
 
 
 # ------------------------------------------------------------------------------------------ the group
@@ -250,7 +250,13 @@ async def _follow(deps: BotDependencies, group: AlertGroup, new_chat_id: int) ->
         people = await recipients(tx, deps.admins, ("owner",))
         args = {"old": str(group.configured), "new": str(new_chat_id)}
         await _write(
-            tx, deps, people, _key("moved", group.configured, new_chat_id), "alert_group_moved", args, None
+            tx,
+            deps,
+            people,
+            key_about_alerts("moved", group.configured, new_chat_id),
+            "alert_group_moved",
+            args,
+            None,
         )
         return True
 
@@ -279,7 +285,7 @@ async def _fall_back(deps: BotDependencies, alert: Alert, why: str) -> Delivery:
     template, args = alert.kind, alert.args
     if alert.kind.startswith(ALARM):
         template, args = "alarms", {"raised": [] if over else [args], "cleared": [args] if over else []}
-    key = _key("private", alert.id, "over" if over else alert.times)
+    key = key_about_alerts("private", alert.id, "over" if over else alert.times)
 
     async def body(tx: Transaction) -> None:
         people = await recipients(tx, deps.admins, ("owner",))

@@ -15,7 +15,7 @@ from vpnd.bot.alert_callbacks import (
     OneAlert,
     ResumeAlerts,
 )
-from vpnd.bot.alert_posts import post_all, show_again
+from vpnd.bot.alert_posts import show_again
 from vpnd.bot.answers import stale
 from vpnd.bot.button_data import Action
 from vpnd.bot.dependencies import BotDependencies
@@ -23,7 +23,7 @@ from vpnd.bot.screens import alert_board
 from vpnd.bot.speech import Speech
 from vpnd.bot.visit import Visit
 from vpnd.database.scope import Transaction
-from vpnd.shop.alert_groups import group_of
+from vpnd.shop.alert_groups import group_of, put_posts
 from vpnd.shop.alerts import (
     HOURS,
     NoSuchAlert,
@@ -67,7 +67,8 @@ async def _deed(
             async def resume(tx: Transaction) -> Change:
                 change, ids = await resume_kind(tx, kinds[0])
                 # What goes on is told again, and its message shows that it is no longer muted.
-                await post_all(tx, deps, ids, key)
+                if deps.alerts.chat is not None:
+                    await put_posts(tx, deps.alerts.chat, ids, key)
                 return change
 
             return resume

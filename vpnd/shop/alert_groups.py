@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from attrs import Factory, frozen
 
+from vpnd.database import outbox
 from vpnd.database.scope import Transaction
+from vpnd.monitors.alarms import KEY
+from vpnd.shop.notices import ALERT_POST
 from vpnd.shop.source import Source, fetchrow, from_json
 
-__all__ = ["AlertGroup", "group_found", "group_lost", "group_moved", "group_of", "posted"]
+__all__ = [
+    "AlertGroup",
+    "group_found",
+    "group_lost",
+    "group_moved",
+    "group_of",
+    "key_about_alerts",
+    "posted",
+    "put_posts",
+]
 
 
 @frozen
@@ -77,3 +89,16 @@ async def posted(tx: Transaction, alert_id: int, chat_id: int, message_id: int) 
         chat_id,
         message_id,
     )
+
+
+def key_about_alerts(*parts: object) -> str:
+    """The key of a row that tells operators of something: the monitors of the queues pass over it."""
+    text = ":".join(map(str, parts))
+    return text if text.startswith(KEY) else KEY + text
+
+
+async def put_posts(tx: Transaction, chat: int, ids: Sequence[int], key: str) -> None:
+    """Have the messages of the group `chat` say what these alerts say now; `key` names the cause."""
+    for alert_id in ids:
+        name = key_about_alerts("post", alert_id, key)
+        await outbox.put(tx, ALERT_POST, name, {"alert": alert_id}, order_key=f"alerts:{chat}")
