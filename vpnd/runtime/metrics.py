@@ -23,10 +23,41 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from vpnd import __version__
+from vpnd.runtime.metric_labels import (
+    BOUNDARIES,
+    CHANGE_RESULTS,
+    CUT_HOWS,
+    DB_ERROR_KINDS,
+    DIFFERENCE_KINDS,
+    HTTP_OUTCOMES,
+    LANES,
+    LIMIT_CLASSES,
+    LIMIT_RESOURCES,
+    OUTBOX_KINDS,
+    PROVIDERS,
+    REFUND_STATUSES,
+    RENEWAL_OUTCOMES,
+    ROUTES,
+    SEND_METHODS,
+    SEND_OUTCOMES,
+    SETTLEMENT_OUTCOMES,
+    STATUS_CLASSES,
+    UPDATE_KINDS,
+    UPDATE_OUTCOMES,
+    WEBHOOK_RESULTS,
+    WEBHOOK_SOURCES,
+    WORKER_OUTCOMES,
+)
 
 __all__ = [
     "CONTENT_TYPE",
+    "CUT_HOWS",
+    "DB_ERROR_KINDS",
+    "LANES",
     "REGISTRY",
+    "SETTLEMENT_OUTCOMES",
+    "UPDATE_KINDS",
+    "WORKER_OUTCOMES",
     "declare_child",
     "declare_node",
     "declare_worker",
@@ -44,48 +75,6 @@ WAIT_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 
 # A worker's iteration or a person's wait for access: from a blink to minutes.
 LONG_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
-
-LIMIT_CLASSES: Final = ("handler", "worker", "admin")
-LIMIT_RESOURCES: Final = ("database", "http")
-DB_ERROR_KINDS: Final = (
-    "unavailable", "pool_timeout", "timeout", "commit_unknown", "unique_violation", "integrity", "serialization", "query",
-)  # fmt: skip
-HTTP_OUTCOMES: Final = ("ok", "4xx", "5xx", "timeout", "unavailable", "busy", "cancelled", "error")
-UPDATE_KINDS: Final = (
-    "message", "edited_message", "callback_query", "pre_checkout_query", "successful_payment", "refunded_payment",
-    "my_chat_member", "subscription", "other",
-)  # fmt: skip
-UPDATE_OUTCOMES: Final = (
-    "done",
-    "failed",
-    "expired",
-    "deadline",
-    "refused",
-    "duplicate",
-    "cancelled",
-    "limited",
-)
-LANES: Final = ("reply", "receipt", "notice", "broadcast")
-SEND_OUTCOMES: Final = ("ok", "blocked", "retry_later", "rejected", "unreachable", "cancelled")
-WORKER_OUTCOMES: Final = ("ok", "failed", "timeout", "no_lease", "cancelled")
-OUTBOX_KINDS: Final = ("message", "stars_refund")
-WEBHOOK_SOURCES: Final = ("telegram", "cryptopay", "yookassa")
-WEBHOOK_RESULTS: Final = (
-    "ok",
-    "duplicate",
-    "ignored",
-    "unauthorised",
-    "forged",
-    "malformed",
-    "too_slow",
-    "too_large",
-    "unavailable",
-    "failed",
-)
-PROVIDERS: Final = ("stars", "cryptopay", "yookassa", "balance")
-SETTLEMENT_OUTCOMES: Final = ("settled", "already_settled", "second_charge", "underpaid", "held")
-CHANGE_RESULTS: Final = ("applied", "ignored")
-CUT_HOWS: Final = ("sockets", "restart", "none")
 
 
 def _start_at_zero(metric: Counter | Gauge | Histogram, *values: Iterable[str]) -> None:
@@ -191,6 +180,23 @@ http_client_request_duration_seconds: Final = Histogram(
 http_client_slow_total: Final = Counter(
     "vpnd_http_client_slow_total", "Outgoing HTTP requests over 2 s.", ["boundary"], registry=REGISTRY
 )
+_start_at_zero(http_client_slow_total, BOUNDARIES)
+# Who answers at all is asked of the long poll, so it must be there before its first answer.
+_start_at_zero(http_client_request_duration_seconds, ("telegram",), ("getUpdates",), HTTP_OUTCOMES)
+
+http_server_request_duration_seconds: Final = Histogram(
+    "vpnd_http_server_request_duration_seconds",
+    "One incoming HTTP request, to the end of its answer.",
+    ["route", "status"],
+    buckets=DURATION_BUCKETS,
+    registry=REGISTRY,
+)
+_start_at_zero(http_server_request_duration_seconds, ROUTES, STATUS_CLASSES)
+http_server_connections_refused_total: Final = Counter(
+    "vpnd_http_server_connections_refused_total",
+    "Connections that were closed at once, because there were too many.",
+    registry=REGISTRY,
+)
 
 # --- workers and supervision ---------------------------------------------------------------------------------------------
 
@@ -215,6 +221,9 @@ worker_last_success_timestamp_seconds: Final = Gauge(
     "End of the last iteration that succeeded, Unix time; 0 before the first.",
     ["worker"],
     registry=REGISTRY,
+)
+worker_interval_seconds: Final = Gauge(
+    "vpnd_worker_interval_seconds", "How often a worker runs.", ["worker"], registry=REGISTRY
 )
 worker_in_progress: Final = Gauge(
     "vpnd_worker_in_progress", "1 while an iteration runs.", ["worker"], registry=REGISTRY
@@ -262,7 +271,7 @@ telegram_retry_after_seconds: Final = Gauge(
 )
 _start_at_zero(telegram_updates_total, UPDATE_KINDS, UPDATE_OUTCOMES)
 _start_at_zero(telegram_update_duration_seconds, UPDATE_KINDS)
-_start_at_zero(telegram_sends_total, ("sendMessage",), LANES, SEND_OUTCOMES)
+_start_at_zero(telegram_sends_total, SEND_METHODS, LANES, SEND_OUTCOMES)
 _start_at_zero(telegram_send_duration_seconds, LANES)
 _start_at_zero(telegram_send_queue_length, LANES)
 
@@ -306,13 +315,6 @@ for _metric in (
 webhook_requests_total: Final = Counter(
     "vpnd_webhook_requests_total", "Webhook calls by their answer.", ["source", "result"], registry=REGISTRY
 )
-http_server_request_duration_seconds: Final = Histogram(
-    "vpnd_http_server_request_duration_seconds",
-    "One incoming HTTP request.",
-    ["route", "status"],
-    buckets=DURATION_BUCKETS,
-    registry=REGISTRY,
-)
 settlements_total: Final = Counter(
     "vpnd_settlements_total", "Charges by what became of them.", ["provider", "outcome"], registry=REGISTRY
 )
@@ -349,6 +351,9 @@ payment_reconcile_last_success_timestamp_seconds: Final = Gauge(
 _start_at_zero(webhook_requests_total, WEBHOOK_SOURCES, WEBHOOK_RESULTS)
 _start_at_zero(settlements_total, PROVIDERS, SETTLEMENT_OUTCOMES)
 _start_at_zero(ledger_imbalance_minor, ("RUB", "XTR"))
+_start_at_zero(refunds_total, PROVIDERS, REFUND_STATUSES)
+_start_at_zero(renewals_total, RENEWAL_OUTCOMES)
+_start_at_zero(payment_differences_total, PROVIDERS, DIFFERENCE_KINDS, ("yes", "no"))
 _start_at_zero(payment_reconcile_last_success_timestamp_seconds, PROVIDERS)
 
 # --- nodes, seen from the shop -------------------------------------------------------------------------------------------
@@ -412,7 +417,7 @@ def declare_worker(name: str) -> None:
     _start_at_zero(worker_runs_total, (name,), WORKER_OUTCOMES)
     for metric in (
         worker_duration_seconds, worker_items_total, worker_item_failures_total, worker_last_success_timestamp_seconds,
-        worker_in_progress,
+        worker_interval_seconds, worker_in_progress,
     ):  # fmt: skip
         metric.labels(name)
 

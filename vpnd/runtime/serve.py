@@ -31,6 +31,7 @@ from hypercorn.typing import ASGIFramework, ConnectionState
 from hypercorn.utils import wrap_app
 
 from vpnd.config import split_host_port
+from vpnd.runtime import metrics
 from vpnd.runtime.journal import get_journal
 
 journal = get_journal("runtime")
@@ -153,6 +154,7 @@ class _Server:
 
     async def _connection(self, stream: Any) -> None:
         if len(self._streams) >= MAX_CONNECTIONS:
+            metrics.http_server_connections_refused_total.inc()
             if not self._refusing:  # once a flood, not once a connection
                 self._refusing = True
                 journal.warning(

@@ -116,6 +116,7 @@ class WorkerRunner:
         self._last_end: float | None = None
         self._last_said = float("-inf")
         metrics.declare_worker(spec.name)
+        metrics.worker_interval_seconds.labels(spec.name).set(spec.interval)
 
     def wake(self) -> None:
         """Begin the next iteration now, or right after the one that runs. For synchronous code; never waits."""

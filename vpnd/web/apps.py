@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from vpnd.config import Secret, Settings, contact_link
 from vpnd.database.database import Database
 from vpnd.payments.yookassa import YooKassa
 from vpnd.web.health import Checks, health_routes, metrics_routes
+from vpnd.web.measured import Measured
 from vpnd.web.open_app import OpenWords, open_app_route
 from vpnd.web.subscription import ExpiredNotice, subscription_route
 from vpnd.web.webhooks import (
@@ -62,7 +64,7 @@ def public_app(
         routes.append(cryptopay_webhook(settings.cryptopay.token, settle))
     if yookassa is not None:
         routes.append(yookassa_webhook(yookassa, settle, refunded))
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, middleware=[Middleware(Measured)])
 
 
 def metrics_app() -> Starlette:
