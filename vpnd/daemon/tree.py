@@ -29,14 +29,14 @@ from vpnd.runtime.heap import settle_heap
 from vpnd.runtime.http import open_http_client
 from vpnd.runtime.journal import get_journal
 from vpnd.runtime.limits import Limits
-from vpnd.runtime.sdnotify import ServiceManager
+from vpnd.runtime.sdnotify import ServiceManager, listen_fds
 from vpnd.runtime.service import Service, run_service
 from vpnd.runtime.supervisor import ChildSpec, Supervisor
 from vpnd.telegram.database_inbox import DatabaseInbox
 from vpnd.telegram.gate import GatedInbox
 from vpnd.telegram.service import open_telegram
 from vpnd.web.apps import metrics_app
-from vpnd.web.listeners import listener
+from vpnd.web.listeners import HTTP, METRICS, binds_of, listener
 from vpnd.workers.switchboard import watch_switches
 
 __all__ = ["Daemon", "open_daemon", "run"]
@@ -111,10 +111,11 @@ class Daemon(Parts):
         """Return the supervised children, in starting order."""
         manager = service.manager
         http, stop = self.settings.http, self._web_stop
-        serve = listener(self._public_app, http.listen, until=stop.wait, grace=DRAIN_GRACE)
+        binds = binds_of(http.listen, http.metrics_listen, listen_fds())
+        serve = listener(self._public_app, binds[HTTP], until=stop.wait, grace=DRAIN_GRACE)
         web = [ChildSpec("web", serve, may_finish=True, stopping=stop, stop_timeout=2.0)]
-        if http.metrics_listen:
-            shown = listener(metrics_app, http.metrics_listen, grace=DRAIN_GRACE)
+        if binds[METRICS]:
+            shown = listener(metrics_app, binds[METRICS], grace=DRAIN_GRACE)
             web.insert(0, ChildSpec("metrics", shown))
         return [
             ChildSpec("schema", self.schema.run, may_finish=True),
