@@ -178,6 +178,7 @@ async def test_what_brings_work_in_starts_last_and_stops_first(database_url: str
         "payouts cryptopay",
         "payouts yookassa",
         "switches",
+        "texts",
         "worker expiry",
         "worker purchase_expiry",
         "worker activation",

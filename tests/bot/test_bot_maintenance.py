@@ -58,13 +58,13 @@ async def test_each_reads_it_in_his_language_and_on_his_clock(world: World) -> N
 async def test_it_goes_behind_all_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lane of broadcasts."""
     lanes: list[Lane] = []
-    usual = sender_module.Sender.call
+    usual = sender_module.Sender.post
 
-    async def call(self: Any, lane: Lane, *words: Any, **arguments: Any) -> Any:
+    async def post(self: Any, lane: Lane, *words: Any, **arguments: Any) -> Any:
         lanes.append(lane)
         return await usual(self, lane, *words, **arguments)
 
-    monkeypatch.setattr(sender_module.Sender, "call", call)
+    monkeypatch.setattr(sender_module.Sender, "post", post)
 
     await deliver_broadcast(world.deps, content(), ANNA, "en")
 

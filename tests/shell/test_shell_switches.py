@@ -23,11 +23,11 @@ def test_an_operators_session(
 
     assert vpnd("pause", "shop", "--reason", "prices are wrong")[:2] == (0, "shop is paused\n")
     assert vpnd("pause", "shop")[:2] == (0, "shop is paused, as it was\n")
-    listed = vpnd("pause")[1].splitlines()
-    assert listed[0].startswith("shop ")
-    assert "paused  since" in listed[0]
-    assert listed[0].endswith(": prices are wrong")
-    assert listed[1].split() == ["trial", "running"]
+    listed = {line.split()[0]: line for line in vpnd("pause")[1].splitlines()}
+    assert "paused  since" in listed["shop"]
+    assert listed["shop"].endswith(": prices are wrong")
+    assert listed["trial"].split() == ["trial", "running"]
+    assert listed["pay_stars"].split() == ["pay_stars", "running"]
     code, _, error = vpnd("pause", "shpo")
     assert code == 1
     assert 'did you mean "shop"?' in error

@@ -41,8 +41,8 @@ from vpnd.shop.audit_log import Entry
 from vpnd.shop.catalogue import CataloguePlan, Period, Refusal
 from vpnd.shop.money import Money
 
-#: Plans of one screen, and letters of what is said about one there.
-_MOST: Final = 50
+#: Plans of one screen (a message has at most 100 pieces of formatting, and a plan two), and letters of what is said about one.
+_MOST: Final = 48
 _SHOWN: Final = 60
 _DESCRIPTION: Final = 120
 _TITLE: Final = 24
