@@ -224,6 +224,26 @@ async def test_what_was_read_a_moment_ago_is_good_enough(autojump_clock: trio.te
     assert await always.get() != await always.get()
 
 
+async def test_what_was_changed_is_read_anew(autojump_clock: trio.testing.MockClock) -> None:
+    """After `forget` nothing is handed out that was read before it, not even by a read that was under way."""
+    values = iter(range(10))
+
+    async def read() -> int:
+        value = next(values)
+        await trio.sleep(0.1)
+        return value
+
+    shared = Shared(read, fresh=10.0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shared.get)
+        await trio.sleep(0.05)
+        shared.forget()
+    assert await shared.get() == 1
+    assert await shared.get() == 1
+    shared.forget()
+    assert await shared.get() == 2
+
+
 async def test_a_shared_read_that_fails_is_no_value() -> None:
     """Everybody who waits for it hears of it, and the next one asks again."""
     answers: list[Exception | int] = [DatabaseUnavailable("down", site="test"), 7]

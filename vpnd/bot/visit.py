@@ -87,7 +87,10 @@ class Visit:
         async def body(tx: Transaction) -> Change:
             return await perform(tx, self.actor, permission, deed, request_key=key, reason=reason)
 
-        return await self.change(site, body)
+        change = await self.change(site, body)
+        if permission is Permission.EDIT_CATALOGUE:
+            self.deps.catalogue.forget()
+        return change
 
     async def show(self, screen: Screen) -> None:
         """Answer with a screen: in place of the pressed message if there is one, else as a new message."""

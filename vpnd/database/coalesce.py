@@ -159,6 +159,7 @@ class Shared(Generic[Result]):
         self._read = read
         self._fresh = fresh
         self._kept: tuple[float, Result] | None = None
+        self._changes = 0
         self._turnstile: _Turnstile[None, Result] = _Turnstile(self._load, 10_000)
 
     async def get(self) -> Result:
@@ -174,10 +175,15 @@ class Shared(Generic[Result]):
             return kept[1]
         return await self._turnstile.pass_through(None)
 
+    def forget(self) -> None:
+        """Hand out nothing that was read before now: whoever has changed it in this process calls this after the commit."""
+        self._changes += 1
+        self._kept = None
+
     async def _load(self, callers: list[None]) -> list[Result]:
-        began = trio.current_time()
+        began, changes = trio.current_time(), self._changes
         value = await self._read()
-        if self._fresh:
+        if self._fresh and changes == self._changes:
             self._kept = (began, value)
         return [value] * len(callers)
 
