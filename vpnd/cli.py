@@ -18,7 +18,7 @@ from vpnd import __version__
 from vpnd.config import ConfigError, Role, Settings, load_settings
 from vpnd.runtime.journal import catch_crashes
 from vpnd.runtime.redact import register_secret
-from vpnd.shell import broadcast_arguments, desk_arguments, figures_arguments
+from vpnd.shell import broadcast_arguments, desk_arguments, doctor_arguments, figures_arguments
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     figures_arguments.add(commands, lambda parser: _add_config(parser, DAEMON_CONFIG), _daemon_settings)
     desk_arguments.add(commands, lambda parser: _add_config(parser, DAEMON_CONFIG), _daemon_settings)
     broadcast_arguments.add(commands)
+    doctor_arguments.add(commands, lambda parser: _add_config(parser, DAEMON_CONFIG), _daemon_settings)
 
     check = commands.add_parser(
         "check-config",
@@ -143,26 +144,6 @@ def _add_money(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     refund.add_argument("--reason", metavar="TEXT", help="kept with the refund")
     refund.add_argument("--yes", action="store_true", help="do it; without it, only say what there is")
     refund.set_defaults(command=_refund)
-
-    doctor = commands.add_parser("doctor", help="every difference between database, nodes and providers")
-    _add_config(doctor, DAEMON_CONFIG)
-    how = doctor.add_mutually_exclusive_group()
-    how.add_argument("--repair", action="store_true", help="mend what can be mended, one by one")
-    how.add_argument(
-        "--accept-node",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="the database is right about this node: what it does not know there may be switched off",
-    )
-    doctor.add_argument(
-        "--days",
-        type=_within(1, 90),
-        default=3,
-        metavar="N",
-        help="how far back (default: %(default)s)",
-    )
-    doctor.set_defaults(command=_doctor)
 
     promo = commands.add_parser("promo", help="promo codes").add_subparsers(
         title="commands", required=True, metavar="COMMAND"
@@ -299,13 +280,6 @@ def _refund(arguments: argparse.Namespace) -> int:
         reason=arguments.reason,
         yes=arguments.yes,
     )
-
-
-def _doctor(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "daemon")
-    from vpnd.shell.doctor import doctor
-
-    return doctor(settings, repair=arguments.repair, days=arguments.days, accept=arguments.accept_node)
 
 
 def _promo_add(arguments: argparse.Namespace) -> int:

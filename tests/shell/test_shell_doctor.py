@@ -11,6 +11,9 @@ from vpnd.payments.settle import settle_charge
 from vpnd.payments.stars_sweep import sweep_stars
 from vpnd.shop.purchases import Purchase
 
+#: What is compared row by row; the rest is looked at in test_shell_doctor_checks.py.
+COMPARED = ("--only", "books", "--only", "providers", "--only", "nodes")
+
 
 async def differences(shop: ShopWorld, town: Town) -> tuple[dict[str, str], list[Purchase]]:
     """One of each: what the doctor has to name (kind by name), and the purchases that are to be paid."""
@@ -48,14 +51,14 @@ async def test_each_difference_is_named_and_mended(shop: ShopWorld, database_url
         shell = environment(town, database_url)
         names, paid = await differences(shop, town)
 
-        looked = await vpnd(shell, "doctor")
+        looked = await vpnd(shell, "doctor", *COMPARED)
         assert looked.code == 1
         for name, kind in names.items():
             assert f"{kind} {name}: left" in line(looked, name)
         assert "Everything agrees." not in looked.out
         assert {(await shop.again(purchase)).status for purchase in paid} == {"pending"}
 
-        mended, again = await several(shell, ["doctor", "--repair"], ["doctor"])
+        mended, again = await several(shell, ["doctor", "--repair", *COMPARED], ["doctor", *COMPARED])
         assert mended.code == 0
         for name, kind in names.items():
             assert f"{kind} {name}: mended" in line(mended, name)
@@ -78,7 +81,7 @@ async def test_one_provider_that_is_away_does_not_hide_the_others(shop: ShopWorl
         names, paid = await differences(shop, town)
         await town.crypto("fault", method="*", kind="5xx", count=100)
 
-        said = await vpnd(shell, "doctor", "--repair")
+        said = await vpnd(shell, "doctor", "--repair", *COMPARED)
 
         assert said.code == 1
         assert any(each.startswith("cryptopay   could not be asked:") for each in said.out.splitlines())
@@ -86,7 +89,7 @@ async def test_one_provider_that_is_away_does_not_hide_the_others(shop: ShopWorl
         assert [(await shop.again(purchase)).status for purchase in paid] == ["pending", "paid", "paid"]
         await town.crypto("reset")
         await town.telegram("fault", method="getStarTransactions", kind="401", count=1)
-        said = await vpnd(shell, "doctor", "--repair")
+        said = await vpnd(shell, "doctor", "--repair", *COMPARED)
         assert said.code == 1
         assert "stars       could not be asked:" in said.out
         assert (await shop.again(paid[0])).status == "paid"
@@ -103,7 +106,7 @@ async def test_what_only_a_person_can_mend_is_left(shop: ShopWorld, database_url
         await town.telegram("chargeback", charge_id=charge_id)
         await shop.execute("update accounts set balance = balance + 1 where kind = 'customer'")
 
-        said = await vpnd(shell, "doctor", "--repair")
+        said = await vpnd(shell, "doctor", "--repair", *COMPARED)
 
         assert said.code == 1
         assert f"refund_unknown {charge_id}: left" in line(said, charge_id)
@@ -119,7 +122,7 @@ async def test_a_shop_without_providers_agrees_with_itself(shop: ShopWorld, data
     """Only the books are looked at."""
     await shop.fill(await shop.customer(), 5_000)
     shell = {**shop_environment(database_url), "VPND_STARS__ENABLED": "false"}
-    said = await vpnd(shell, "doctor")
+    said = await vpnd(shell, "doctor", "--only", "books", "--only", "providers")
     assert (said.code, said.err) == (0, "")
     # His own account, and what others may have opened for him.
     assert said.out.startswith("books       ")

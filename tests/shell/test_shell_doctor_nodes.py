@@ -28,7 +28,8 @@ class Clinic:
     async def doctor(self, *commands: Sequence[str]) -> list[Said]:
         """Run `vpnd doctor` with these words, once for each."""
         return await several(
-            self.environment, *(["doctor", "--config", self.config, *words] for words in commands)
+            self.environment,
+            *(["doctor", "--config", self.config, "--only", "nodes", *words] for words in commands),
         )
 
     async def sold(self, count: int) -> list[AccessChange]:

@@ -6,7 +6,6 @@ taken away at first sight, or from a node that is stopped.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -16,6 +15,7 @@ from vpnd.database.scope import Transaction
 from vpnd.nodes.client import NodeClient, NodeEpochMismatch, NodeError
 from vpnd.nodes.model import AccessChange
 from vpnd.shell.acting import act, who
+from vpnd.shell.doctor_report import say
 from vpnd.shell.shop import CommandFailed, OpenShop
 from vpnd.shop import node_stops
 from vpnd.shop.audit_log import Change
@@ -25,7 +25,7 @@ from vpnd.workers.node_compare import Comparison, NodeAhead, compare, tell_resto
 from vpnd.workers.node_differences import MAX_SUSPECTS
 from vpnd.workers.node_hands import Doubt, Hands, Late, Left
 
-__all__ = ["accept_nodes", "look_at_nodes"]
+__all__ = ["accept_nodes", "clients_of", "look_at_nodes"]
 
 #: Differences of a node that are named while nothing is mended.
 NAMED: Final = 1_000
@@ -76,7 +76,7 @@ class _Naming(Hands):
     def _name(self, kind: str, name: str, why: str) -> None:
         self.named += 1
         if self.named <= NAMED:
-            _say(self._head, f"{kind} {name}: left ({why})")
+            say(self._head, f"{kind} {name}: left ({why})")
 
 
 class _Repairing(Hands):
@@ -117,24 +117,24 @@ class _Repairing(Hands):
 
     def _name(self, kind: str, name: str, mended: bool, why: str) -> None:
         self.left += not mended
-        _say(self._head, f"{kind} {name}: {'mended' if mended else 'left'} ({why})")
+        say(self._head, f"{kind} {name}: {'mended' if mended else 'left'} ({why})")
 
 
-async def look_at_nodes(shop: OpenShop, *, repair: bool) -> int:
+async def look_at_nodes(shop: OpenShop, clients: Sequence[NodeClient], *, repair: bool) -> int:
     """Compare each node with the shop and name what differs; with `repair`, mend it. Returns how much is left."""
     left = 0
-    for client in _clients(shop):
+    for client in clients:
         head = f"node {client.name}"
         try:
             left += await (_repair(shop, client, head) if repair else _look(shop, client, head))
         except NodeEpochMismatch:
-            _say(head, _UNFOLLOWED)
+            say(head, _UNFOLLOWED)
             left += 1
         except NodeAhead as error:
-            _say(head, f"{error.reason}: the daemon begins a new epoch when it runs, and stops the nodes")
+            say(head, f"{error.reason}: the daemon begins a new epoch when it runs, and stops the nodes")
             left += 1
         except NodeError as error:
-            _say(head, f"could not be asked: {error}")
+            say(head, f"could not be asked: {error}")
             left += 1
     return left
 
@@ -144,14 +144,14 @@ async def _look(shop: OpenShop, client: NodeClient, head: str) -> int:
     result = await compare(shop.db, client, hands=hands, removals=MAX_SUSPECTS)
     unnamed = result.differences - min(hands.named, NAMED)
     if unnamed:  # of very many doubts only some are kept in mind, and named
-        _say(head, f"… and {unnamed} more")
+        say(head, f"… and {unnamed} more")
     stop = _stop_of(client.name, result)
     if result.place == "unknown":
-        _say(head, _UNFOLLOWED)
+        say(head, _UNFOLLOWED)
     if stop is not None:
-        _say(head, _stopped(stop))
+        say(head, _stopped(stop))
     left = result.differences
-    _say(head, f"{result.held} credentials on, {left} differences left")
+    say(head, f"{result.held} credentials on, {left} differences left")
     return left + (stop is not None)
 
 
@@ -161,8 +161,8 @@ async def _repair(shop: OpenShop, client: NodeClient, head: str) -> int:
     # Of very many doubts only some are kept in mind, and named.
     left = max(hands.left, result.suspects + len(result.refused))
     if result.stop is not None:
-        _say(head, _stopped(result.stop))
-    _say(head, f"{result.held} credentials were on, {left} differences left")
+        say(head, _stopped(result.stop))
+    say(head, f"{result.held} credentials were on, {left} differences left")
     return left + (result.stop is not None)
 
 
@@ -172,7 +172,7 @@ async def accept_nodes(shop: OpenShop, names: Sequence[str]) -> int:
     Raises:
         CommandFailed: there is no such node, it cannot be asked, or it is not stopped. Those before it were accepted.
     """
-    clients = {client.name: client for client in _clients(shop)}
+    clients = {client.name: client for client in clients_of(shop)}
     unknown = sorted(set(names) - clients.keys())
     if unknown:
         raise CommandFailed(
@@ -196,9 +196,7 @@ async def _accept(shop: OpenShop, client: NodeClient) -> None:
         epoch, begun = await node_stops.note_restore(shop.db, name, result.epoch)
         if begun:
             tell_restore(name, epoch)
-            _say(
-                head, "a new epoch of the log begins: every node is compared, and every other one is stopped"
-            )
+            say(head, "a new epoch of the log begins: every node is compared, and every other one is stopped")
 
     async def deed(tx: Transaction) -> Change:
         await node_stops.accept(tx, stop, by=who().name)
@@ -206,12 +204,12 @@ async def _accept(shop: OpenShop, client: NodeClient) -> None:
         return Change(subject=f"node:{name}", after=after, detail="accept")
 
     await act(shop, "shell.accept_node", Permission.REPAIR, deed)
-    _say(
+    say(
         head,
         f"accepted ({stop.reason}): it serves {stop.held} credentials; {stop.strangers} that the shop does not know and"
         f" {stop.newer} that are newer there may be taken away",
     )
-    _say(head, "the worker reconcile does it, a batch a run; `vpnd doctor --repair` does it at once")
+    say(head, "the worker reconcile does it, a batch a run; `vpnd doctor --repair` does it at once")
 
 
 class _Silent(Hands):
@@ -245,13 +243,10 @@ def _stopped(stop: Stop) -> str:
     )
 
 
-def _clients(shop: OpenShop) -> list[NodeClient]:
+def clients_of(shop: OpenShop) -> list[NodeClient]:
+    """Return a client of each configured node, by name; once for a shop, since each is named to its HTTP client."""
     return [NodeClient(node, shop.http) for node in sorted(shop.settings.nodes, key=lambda node: node.name)]
 
 
 def _on(change: AccessChange) -> str:
     return "on" if change.active else "off"
-
-
-def _say(head: str, text: str) -> None:
-    sys.stdout.write(f"{head:<11} {text}\n")
