@@ -143,10 +143,15 @@ def test_a_missing_configuration_ends_every_command_with_2(
 
 
 def test_the_default_file_is_read_when_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without --config the file of the unit is taken."""
-    monkeypatch.setattr(cli, "DAEMON_CONFIG", Path(written(tmp_path, COMPLETE)))
+    """Without --config the file of the unit is taken: the agent's for a node, whatever else is on the machine."""
+    for name, text in (("DAEMON_CONFIG", COMPLETE), ("NODE_CONFIG", NODE)):
+        place = tmp_path / f"{name}.toml"
+        place.write_text(text, "utf-8")
+        place.chmod(0o600)
+        monkeypatch.setattr(cli, name, place)
 
     assert cli.main(["check-config"]) == 0
+    assert cli.main(["check-config", "--node"]) == 0
 
 
 def test_the_environment_alone_may_configure(monkeypatch: pytest.MonkeyPatch) -> None:

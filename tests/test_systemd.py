@@ -80,6 +80,15 @@ def test_the_units_rely_on_what_the_program_does(unit: str) -> None:
         assert f"\n{line}\n" in text
 
 
+@pytest.mark.parametrize("unit", LIMITS)
+def test_no_program_is_needed_that_a_small_system_lacks(unit: str) -> None:
+    """Only our own and the shell: a Debian without procps has no `kill`, and a reload by it failed there."""
+    text = (UNITS / unit).read_text("utf-8")
+    programs = {line.partition("=")[2].split()[0] for line in text.splitlines() if line.startswith("Exec")}
+
+    assert programs <= {"/opt/vpnd/bin/vpnd", "/bin/sh"}
+
+
 def test_the_socket_has_the_daemons_address_and_name() -> None:
     """Without a word in vpnd.toml, the socket is where the daemon would listen by itself, and it knows it by its name."""
     from vpnd.config import HttpSettings

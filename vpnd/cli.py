@@ -229,14 +229,14 @@ def _port(text: str) -> int:
 
 def _add_config(parser: argparse.ArgumentParser, default: Path) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"default: {default} if it exists")
-    parser.set_defaults(default_config=default)
 
 
 def _settings(arguments: argparse.Namespace, role: Role) -> Settings:
     """Load the settings of `role`; without --config and without the default file, the environment alone decides."""
     path: Path | None = arguments.config
-    if path is None and arguments.default_config.exists():
-        path = arguments.default_config
+    default = NODE_CONFIG if role == "agent" else DAEMON_CONFIG
+    if path is None and default.exists():
+        path = default
     settings = load_settings(path, os.environ, role=role)
     for secret in settings.secrets():
         register_secret(secret.reveal())
