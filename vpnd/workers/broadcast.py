@@ -127,6 +127,7 @@ class BroadcastRunner:
         self._taken_back = False
         self._schedule_at = -math.inf  # when to look for what is scheduled
         self._dead_in_row: dict[int, int] = {}
+        self._halting: set[int] = set()  # begin nothing of these while the halt is being written
 
     def wake(self) -> None:
         """Look now: a broadcast was started, paused, resumed or stopped. For synchronous code."""
@@ -261,6 +262,9 @@ class BroadcastRunner:
         while self._in_hand and self._sending < self._concurrency:
             if self._paused or trio.current_time() < self._pause_until:
                 return
+            which = self._in_hand[0][0].broadcast_id
+            if which in self._halting or which not in self._active:
+                return  # what is in hand of it is given back at the next look
             claimed, until = self._in_hand.popleft()
             if until <= trio.current_time():
                 continue  # somebody else may have it by now
@@ -345,6 +349,7 @@ class BroadcastRunner:
         if dead < DEAD_IN_ROW:
             return
         del self._dead_in_row[broadcast_id]
+        self._halting.add(broadcast_id)
         try:
             halted = await broadcast_rows.halt(self._db, broadcast_id, delivery.reason)
         except DatabaseError as error:
@@ -353,7 +358,11 @@ class BroadcastRunner:
                 "broadcast.not_halted", message=f"Broadcast {broadcast_id} could not be halted: {error}"
             )
             return
+        finally:
+            self._halting.discard(broadcast_id)
         if halted:
+            # What is in hand of it goes back with the next look, before anything of it is begun.
+            self._active.pop(broadcast_id, None)
             journal.error(
                 "broadcast.halted",
                 message=f"Broadcast {broadcast_id} is paused: {dead} recipients in a row refused it: {delivery.reason}",
