@@ -77,7 +77,7 @@ async def test_bought_by_card_and_given_back_by_the_shell() -> None:
         )
         assert row is not None
         assert tuple(row.values()) == ("expired", "refunded", 1)
-        looked = await shell(world, "doctor")
+        looked = await shell(world, "doctor", "--only", "books", "--only", "providers")
         assert looked.returncode == 0, looked.stdout
 
 
