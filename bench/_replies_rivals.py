@@ -36,10 +36,8 @@ class Shop:
         customer = await self.pool.fetchrow(self.customer, [telegram_id])
         rows = []
         for sql, arguments in self.statements[screen]:
-            values = [
-                customer["id"] if one == "$id" else str(customer["id"]) if one == "$text" else one
-                for one in arguments
-            ]
+            own = {"$id": customer["id"], "$ids": [customer["id"]], "$text": str(customer["id"])}
+            values = [own.get(one, one) if isinstance(one, str) else one for one in arguments]
             rows += await self.pool.fetch(sql, *values)
         said = f"{customer['first_name']}, {screen}: " + "\n".join(
             ", ".join(f"{key} {value}" for key, value in row.items()) for row in rows

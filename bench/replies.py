@@ -95,8 +95,8 @@ def screens(plan_id: str) -> list[tuple[str, int, str]]:
 
 
 def the_plan(customers: int, chats: int) -> dict[str, Any]:
-    """What the double and the rivals are told; `$id` stands for the customer's id, `$text` for the same as a text."""
-    portfolio = [reading._PORTFOLIO, ["$id", 20, "RUB"]]
+    """What the double and the rivals are told; `$id`, `$ids` and `$text` are the customer's id."""
+    portfolio = [reading._PORTFOLIOS, ["$ids", 20, "RUB"]]
     on_sale = [plans._ON_SALE, [plans.OFFERS_LIMIT]]
     known = "select name, inbounds, seen_at from nodes where inbounds <> '[]'::jsonb order by name limit $1"
     looked_at = screens(load_plans_file(None)[0].id)

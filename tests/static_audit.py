@@ -26,6 +26,9 @@ from attrs import define, field, frozen
 
 ROOT = Path(__file__).parent.parent
 
+#: Readers that are given their statement when they are made.
+LOADERS = ("vpnd.database.coalesce.Loader", "vpnd.database.coalesce.RowsLoader")
+
 
 @frozen
 class Finding:
@@ -386,7 +389,7 @@ def _statement(
             return None
     elif (
         isinstance(func, ast.Name) and module.imports.get(func.id, "").startswith("vpnd.shop.source.fetch")
-    ) or (isinstance(func, ast.Name) and module.imports.get(func.id, "") == "vpnd.database.coalesce.Loader"):
+    ) or (isinstance(func, ast.Name) and module.imports.get(func.id, "") in LOADERS):
         pass
     else:
         return None

@@ -40,7 +40,7 @@ BLOCKING_ALLOWED = {
 
 #: Fetches whose statement cannot be judged here, or that nothing in it bounds, and what does.
 UNBOUNDED_ALLOWED = {
-    "vpnd.database.coalesce.Loader._load": "hands on what its constructor was given, which is judged there",
+    "vpnd.database.coalesce.RowsLoader._load": "hands on what its constructor was given, which is judged there",
     "vpnd.database.database._Reading._ask": "hands on",
     "vpnd.database.scope._fetch": "hands on",
     "vpnd.database.scope._fetchrow": "hands on",

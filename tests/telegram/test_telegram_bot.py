@@ -35,13 +35,13 @@ from vpnd.telegram.errors import (
 )
 from vpnd.telegram.lanes import Lane, Lanes
 from vpnd.telegram.sender import LaneLimiter, Sender, current_lane, tokens_needed
-from vpnd.telegram.transport import H11Request
+from vpnd.telegram.transport import DirectRequest
 
 
 @asynccontextmanager
 async def bot_of(fake: FakeTelegram) -> AsyncIterator[TrioBot]:
     lanes = Lanes(30.0, 1.0)
-    bot = TrioBot(TOKEN, fake.base, H11Request(fake.base), H11Request(fake.base), LaneLimiter(lanes))
+    bot = TrioBot(TOKEN, fake.base, DirectRequest(fake.base), DirectRequest(fake.base), LaneLimiter(lanes))
     async with trio.open_nursery() as nursery:
         await nursery.start(lanes.run)
         yield bot

@@ -30,7 +30,7 @@ from vpnd.telegram.bot import TrioBot
 from vpnd.telegram.chats import ChatQueues
 from vpnd.telegram.intake import InboxUnavailable, Intake
 from vpnd.telegram.outage import Outage
-from vpnd.telegram.transport import H11Request
+from vpnd.telegram.transport import DirectRequest
 from vpnd.telegram.update import ALLOWED_UPDATES, StoredUpdate, parse_update
 
 
@@ -42,7 +42,7 @@ class Scene:
         self.handled: list[int] = []
         self.told: list[int] = []
         self.refused: list[str] = []
-        self.bot = TrioBot(TOKEN, base, H11Request(base), H11Request(base))
+        self.bot = TrioBot(TOKEN, base, DirectRequest(base), DirectRequest(base))
         self.queues = ChatQueues(self.inbox, self.dispatch, self.on_failure)
         self.outage = Outage(self.repair_notice, self.refuse)
         self.intake = Intake(self.bot, self.inbox, self.queues, self.outage)

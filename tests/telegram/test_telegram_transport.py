@@ -18,14 +18,14 @@ from vpnd.runtime import metrics
 from vpnd.runtime.held import HeldConnectionError, open_mark
 from vpnd.telegram.errors import TransportFailure, TransportTimeout
 from vpnd.telegram.proxied import ProxiedRequest
-from vpnd.telegram.transport import IDLE_SECONDS, MAX_RESPONSE, H11Request
+from vpnd.telegram.transport import IDLE_SECONDS, MAX_RESPONSE, DirectRequest
 
 
 def data(**parameters: object) -> RequestData:
     return RequestData([RequestParameter.from_input(name, value) for name, value in parameters.items()])
 
 
-async def post(request: H11Request, method: str, base: str, **options: Any) -> tuple[int, bytes]:
+async def post(request: DirectRequest, method: str, base: str, **options: Any) -> tuple[int, bytes]:
     return await request.do_request(f"{base}/bot{TOKEN}/{method}", "POST", data(chat_id=1), **options)
 
 
@@ -40,7 +40,7 @@ async def drop(_parameters: dict[str, str]) -> Answer:
 async def test_a_connection_is_kept_and_used_again() -> None:
     """Calls one after the other share one connection; calls at once get their own."""
     async with fake_telegram() as fake:
-        request = H11Request(fake.base)
+        request = DirectRequest(fake.base)
         for _ in range(5):
             assert (await post(request, "sendMessage", fake.base))[0] == 200
         assert fake.connections == 1
@@ -55,7 +55,7 @@ async def test_no_more_connections_than_places() -> None:
     """A call that finds all places taken waits, and is told when its pool timeout passes."""
     async with fake_telegram() as fake:
         fake.script["sendMessage"] = hang
-        request = H11Request(fake.base, connections=2)
+        request = DirectRequest(fake.base, connections=2)
         async with trio.open_nursery() as nursery:
             for _ in range(2):
                 nursery.start_soon(post, request, "sendMessage", fake.base)
@@ -71,7 +71,7 @@ async def test_a_cancelled_call_closes_its_connection() -> None:
     """A connection with an unread answer on it is never used again."""
     async with fake_telegram() as fake:
         fake.script["sendMessage"] = hang
-        request = H11Request(fake.base)
+        request = DirectRequest(fake.base)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(post, request, "sendMessage", fake.base)
             await fake.until(lambda: len(fake.calls) == 1)
@@ -113,7 +113,7 @@ async def test_a_hung_stream_is_closed(autojump_clock: trio.testing.MockClock, a
     async def connect(*_: object) -> trio.abc.Stream:
         return stream
 
-    request = H11Request("http://127.0.0.1:1", connect=connect)
+    request = DirectRequest("http://127.0.0.1:1", connect=connect)
     if how == "cancelled":
         with trio.move_on_after(1):
             await post(request, "sendMessage", "http://127.0.0.1:1")
@@ -133,7 +133,7 @@ async def test_a_hung_connect_times_out(autojump_clock: trio.testing.MockClock) 
         return Sleepy("send")
 
     with pytest.raises(TransportTimeout, match="no connection"):
-        await post(H11Request("http://127.0.0.1:1", connect=connect), "getMe", "http://127.0.0.1:1")
+        await post(DirectRequest("http://127.0.0.1:1", connect=connect), "getMe", "http://127.0.0.1:1")
     assert trio.current_time() < 10
 
 
@@ -187,7 +187,7 @@ async def test_a_stale_connection_is_replaced_only_when_nothing_can_happen_twice
 ) -> None:
     """A call moves to a fresh connection if it only reads, or never left; a send that may have arrived is never repeated."""
     log: list[str] = []
-    request = H11Request("http://127.0.0.1:1", connect=two_connections(breaks, log))  # type: ignore[arg-type]  # a fake
+    request = DirectRequest("http://127.0.0.1:1", connect=two_connections(breaks, log))  # type: ignore[arg-type]  # a fake
     await post(request, "getMe", "http://127.0.0.1:1")
     if repeated:
         assert (await post(request, method, "http://127.0.0.1:1"))[0] == 200
@@ -202,7 +202,7 @@ async def test_a_stale_connection_is_replaced_only_when_nothing_can_happen_twice
 async def test_a_closed_idle_connection_is_noticed_before_it_is_used() -> None:
     """A send is not lost to a connection that the server closed while it was idle."""
     async with fake_telegram() as fake:
-        request = H11Request(fake.base)
+        request = DirectRequest(fake.base)
         assert (await post(request, "sendMessage", fake.base))[0] == 200
         idle = request._idle[0].stream
         assert isinstance(idle, trio.SocketStream)
@@ -215,7 +215,7 @@ async def test_a_closed_idle_connection_is_noticed_before_it_is_used() -> None:
 async def test_what_a_burst_has_opened_is_closed_again() -> None:
     """Idle connections that nobody has used for long are closed by the next call, also behind one that is used all the time."""
     async with fake_telegram() as fake:
-        request = H11Request(fake.base)
+        request = DirectRequest(fake.base)
         async with trio.open_nursery() as nursery:
             for _ in range(8):
                 nursery.start_soon(post, request, "sendMessage", fake.base)
@@ -237,7 +237,7 @@ async def test_an_endless_answer_is_cut() -> None:
     async with fake_telegram() as fake:
         fake.script["getMe"] = flood
         with pytest.raises(TransportFailure, match="longer"):
-            await post(H11Request(fake.base), "getMe", fake.base)
+            await post(DirectRequest(fake.base), "getMe", fake.base)
 
 
 async def test_no_error_tells_the_token() -> None:
@@ -245,21 +245,21 @@ async def test_no_error_tells_the_token() -> None:
     async with fake_telegram() as fake:
         fake.script["sendMessage"] = drop
         with pytest.raises(TransportFailure) as caught:
-            await post(H11Request(fake.base), "sendMessage", fake.base)
+            await post(DirectRequest(fake.base), "sendMessage", fake.base)
     text = repr(caught.value) + str(caught.value)
     assert TOKEN not in text
     assert "bot" not in text
     with pytest.raises(TransportFailure) as refused:
-        await post(H11Request(fake.base), "sendMessage", fake.base)  # nobody listens any more
+        await post(DirectRequest(fake.base), "sendMessage", fake.base)  # nobody listens any more
     assert not refused.value.maybe_sent
     with pytest.raises(TransportFailure) as foreign:
-        await post(H11Request(fake.base), "sendMessage", "http://127.0.0.1:2")
+        await post(DirectRequest(fake.base), "sendMessage", "http://127.0.0.1:2")
     assert TOKEN not in str(foreign.value)
 
 
 async def test_no_call_while_a_connection_is_held() -> None:
     """A transaction scope and a call of the Bot API exclude each other."""
-    request = H11Request("http://127.0.0.1:1")
+    request = DirectRequest("http://127.0.0.1:1")
     with open_mark("test"), pytest.raises(HeldConnectionError):
         await post(request, "getMe", "http://127.0.0.1:1")
 
@@ -276,7 +276,7 @@ async def test_calls_are_timed_and_counted() -> None:
         return fault(400, "Bad Request")
 
     async with fake_telegram() as fake:
-        request = H11Request(fake.base)
+        request = DirectRequest(fake.base)
         before = count("ok"), count("4xx")
         await post(request, "sendDice", fake.base)
         fake.script["sendDice"] = refuse
@@ -298,7 +298,7 @@ async def test_files_go_as_multipart() -> None:
 
         fake.script["sendPhoto"] = take
         photo = parse_file_input(InputFile(b"\x89PNG\r\n\x00\xff", filename="qr.png"))
-        request = H11Request(fake.base)
+        request = DirectRequest(fake.base)
         body = data(chat_id=1, caption="Tšst", photo=photo)
         answer = await request.do_request(f"{fake.base}/bot{TOKEN}/sendPhoto", "POST", body)
         assert answer[0] == 200
@@ -309,8 +309,8 @@ def test_plain_http_stays_on_this_machine() -> None:
     """The token does not travel in the clear."""
     for base in ("http://example.org", "ftp://127.0.0.1", "nonsense"):
         with pytest.raises(ValueError, match="Bot API"):
-            H11Request(base)
-    context = H11Request("https://example.org")._context
+            DirectRequest(base)
+    context = DirectRequest("https://example.org")._context
     assert context is not None
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED

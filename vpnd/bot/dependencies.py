@@ -11,9 +11,10 @@ from attrs import Factory, field, frozen
 
 from vpnd.bot.charts import ChartDrawer
 from vpnd.bot.qr import QrDrawer
+from vpnd.bot.reading import portfolio_loader
 from vpnd.bot.texts import CurrentTexts, Texts, as_current
 from vpnd.config import AlertsSettings, QuietHours
-from vpnd.database.coalesce import Loader, Shared
+from vpnd.database.coalesce import Loader, RowsLoader, Shared
 from vpnd.database.database import Database
 from vpnd.payments.base import Provider
 from vpnd.payments.terms import TopUps
@@ -60,6 +61,7 @@ class BotDependencies:
         customers: see `customer_loader`.
         catalogue: what is on sale, for screens; what is bought is looked up where it is bought.
         nodes: the nodes that told how to connect to them, for screens.
+        portfolios: the joined read of what each customer has, for screens.
         providers: those that are asked over HTTP, by name.
         set_up: the methods that are set up, in the order in which they are offered; the balance always is. Those of them that
             are not switched off are `terms`.
@@ -106,6 +108,9 @@ class BotDependencies:
     )
     nodes: Shared[list[KnownNode]] = field(
         default=Factory(lambda self: shared_nodes(self.db), takes_self=True)
+    )
+    portfolios: RowsLoader = field(
+        default=Factory(lambda self: portfolio_loader(self.db, self.currency), takes_self=True)
     )
     switches: Switchboard = field(default=Factory(lambda self: Switchboard(self.db, {}), takes_self=True))
     picture: Callable[[], Awaitable[Mapping[str, Any]]] = no_picture

@@ -285,11 +285,16 @@ class _Handlers:
             await self._on_group_press(update, query, action)
             return
         alert = None if action is not None else self._speech(query.from_user).label("alert-stale")
-        # It is on its way before anything else is done; who has pressed is looked up while Telegram takes it.
-        visit = await beside(
+        # It is on its way before anything else is done, and nobody waits for Telegram's thanks before he sees his screen.
+        await beside(
             partial(self._answer, query, alert),
-            partial(self._visit, update, query.from_user, chat.id, pressed=query.message),
+            partial(self._do_press, update, query, chat.id, action),
         )
+
+    async def _do_press(
+        self, update: Update, query: CallbackQuery, chat_id: int, action: Action | None
+    ) -> None:
+        visit = await self._visit(update, query.from_user, chat_id, pressed=query.message)
         if action is None:
             await self._run(visit, lambda visit: stale(visit, "unreadable"))
         else:

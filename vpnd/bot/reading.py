@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 from vpnd.bot.callbacks import Action
 from vpnd.bot.ways import Target
 from vpnd.database import Row
+from vpnd.database.coalesce import RowsLoader
 from vpnd.database.database import Database
 from vpnd.shop.money import Money
 from vpnd.shop.promos import why_unusable
@@ -19,18 +20,19 @@ from vpnd.shop.subscriptions import Subscription, subscription_from_row
 
 _LIMIT: Final = 20  # subscriptions of one person on one screen
 
-_PORTFOLIO: Final = """
-select vpnd_now() as now, p.titles, s.*,
-       coalesce((select sum(a.balance) from accounts a where a.customer_id = $1 and a.currency = $3
+# Of all who ask at this moment, each with a row at least.
+_PORTFOLIOS: Final = """
+select asked.id as asked, vpnd_now() as now, p.titles, s.*,
+       coalesce((select sum(a.balance) from accounts a where a.customer_id = asked.id and a.currency = $3
                  and a.kind in ('customer', 'bonus')), 0)::bigint as can_spend,
        exists (select from plans other where other.on_sale and other.id <> s.plan_id) as can_change
-from (values (1)) as always (one)
+from unnest($1::bigint[]) asked (id)
 left join lateral (
-    select * from subscriptions where customer_id = $1
+    select * from subscriptions where customer_id = asked.id
     order by (status = 'active') desc, expires_at desc, id limit $2
 ) s on true
 left join plans p on p.id = s.plan_id
-order by (s.status = 'active') desc, s.expires_at desc, s.id
+order by asked.id, (s.status = 'active') desc, s.expires_at desc, s.id
 """
 _HELD_BY_ID: Final = """
 select p.titles, s.*, false as can_change, c.blocked_at is not null as blocked
@@ -126,9 +128,14 @@ def _held(row: Row) -> Held:
     return Held(subscription_from_row(row), from_json(row["titles"]), row["can_change"])
 
 
-async def portfolio(db: Database, customer_id: int, currency: str) -> Portfolio:
-    """All subscriptions of a customer that fit on a screen, his balance in the shop's currency, and the time; one read."""
-    rows = await db.fetch("bot.portfolio", _PORTFOLIO, customer_id, _LIMIT, currency)
+def portfolio_loader(db: Database, currency: str) -> RowsLoader:
+    """The joined read of `portfolio`: by customer id, with balances in the shop's currency."""
+    return RowsLoader(db, "bot.portfolio", _PORTFOLIOS, "asked", _LIMIT, currency)
+
+
+async def portfolio(loader: RowsLoader, customer_id: int, currency: str) -> Portfolio:
+    """All subscriptions of a customer that fit on a screen, his balance, and the time; one read, joined with others'."""
+    rows = await loader.rows(customer_id)
     return Portfolio(
         rows[0]["now"],
         tuple(_held(row) for row in rows if row["id"] is not None),

@@ -47,6 +47,8 @@ PLAIN_LIMITS: Final = {
 _MAX_TEXT: Final = 4096
 _TOLD_LIMIT: Final = 500
 _WRITTEN_LIMIT: Final = 5_000  # prices and days that are kept as they are written, half a megabyte
+#: Texts that are kept as they were made, values and all; some two megabytes.
+MOST_KEPT: Final = 4_000
 _VALUE: Final = "\ue000"  # a letter of nobody's, which stands for a value while a text is judged
 
 
@@ -66,7 +68,7 @@ class Texts:
     )  # a gap is counted each time and written to the journal once
     _written: dict[tuple[str, object], str] = attrs.field(factory=dict, init=False, repr=False)
     _misses: int = attrs.field(default=0, init=False)
-    _constants: dict[tuple[str, str, bool], str] = attrs.field(factory=dict, init=False, repr=False)
+    _kept: dict[Any, str] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
     def load(
@@ -131,16 +133,23 @@ class Texts:
         return self._format(language, key, values, html=False)
 
     def _format(self, language: str, key: str, values: Mapping[str, Any], *, html: bool) -> str:
+        # Half of what a screen says takes no values, and most of the rest says a price, a plan or a number of days: it is what it
+        # was. What is said of one person alone goes when there is too much of it.
+        asked: Any = (language, key, html)
         if values:
+            asked = (*asked, *((name, type(value), value) for name, value in values.items()))
+        try:
+            kept = self._kept.get(asked)
+        except TypeError:  # a value that cannot be a key
             return self._format_anew(language, key, values, html=html)
-        # Half of what a screen says takes no values, so it is what it was. Every key is a word of ours: the store is bounded.
-        constant = self._constants.get((language, key, html))
-        if constant is None:
+        if kept is None:
             missed = self._misses
-            constant = self._format_anew(language, key, values, html=html)
+            kept = self._format_anew(language, key, values, html=html)
             if self._misses == missed:  # a gap is looked for, and counted, each time
-                self._constants[language, key, html] = constant
-        return constant
+                if len(self._kept) >= MOST_KEPT:
+                    self._kept.clear()
+                self._kept[asked] = kept
+        return kept
 
     def _format_anew(self, language: str, key: str, values: Mapping[str, Any], *, html: bool) -> str:
         for candidate in dict.fromkeys([language, FALLBACK]):

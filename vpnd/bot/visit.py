@@ -101,7 +101,7 @@ class Visit:
 
     async def portfolio(self) -> Portfolio:
         """The customer's subscriptions, his balance and the business time; one read."""
-        return await portfolio(self.deps.db, self.customer.id, self.deps.currency)
+        return await portfolio(self.deps.portfolios, self.customer.id, self.deps.currency)
 
     async def show_menu(self, preface: str | None = None) -> None:
         """The menu: the first screen, or only its buttons under `preface`."""

@@ -1,10 +1,11 @@
 """Many small calls at once become one, and a lone call waits for nobody.
 
-The idea is the turnstile. Whoever comes when nobody is inside goes through at once, alone. Whoever comes
-meanwhile waits; when the one inside is done, the first of those waiting goes in and takes the work of all of
-them along. So the size of a batch adapts to the load by itself, there is no timer and no added delay at low
-load, and there is no background task: the work is always done by one of the callers, in his own cancel scope.
-When he is cancelled, the work of the others goes back to the head of the queue and the next of them leads.
+The idea is the turnstile. Whoever comes when nobody is inside goes through at once, with whoever comes in the
+same turn of the loop (updates that were fetched together ask together). Whoever comes meanwhile waits; when the
+one inside is done, the first of those waiting goes in and takes the work of all of them along. So the size of a
+batch adapts to the load by itself, there is no timer and no added delay at low load, and there is no background
+task: the work is always done by one of the callers, in his own cancel scope. When he is cancelled, the work of
+the others goes back to the head of the queue and the next of them leads.
 
 A read never joins a query that is under way already, although the key may be the same: that query may have
 been answered before its caller's own last write was committed.
@@ -24,7 +25,7 @@ from vpnd.database import Row
 from vpnd.database.database import Database
 from vpnd.runtime.held import refuse_if_held
 
-__all__ = ["Batcher", "Loader", "Shared"]
+__all__ = ["Batcher", "Loader", "RowsLoader", "Shared"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,6 +62,12 @@ class _Turnstile(Generic[Item, Result]):
                 result: Result = caller.result
                 return result
         self._inside = True
+        try:
+            await trio.lowlevel.checkpoint()  # the others of this turn of the loop
+        except trio.Cancelled:
+            self._waiting.remove(caller)  # first of all, and nobody has taken him in hand
+            self._next()
+            raise
         return await self._lead(caller)
 
     async def _wait(self, caller: _Caller[Item, Result]) -> None:
@@ -112,26 +119,30 @@ class _Turnstile(Generic[Item, Result]):
             self._waiting[0].turn.set()
 
 
-class Loader:
-    """Reads single rows by key; concurrent reads are joined into one `= any($1)` query.
+class RowsLoader:
+    """Reads the rows of a key; concurrent reads are joined into one `= any($1)` query.
 
     Args:
         db: where to read.
         name: of the query, for metrics.
-        sql: has `$1`, an array of keys, and yields at most one row a key.
+        sql: has `$1`, an array of keys, and bounds the rows of each.
         key_column: the column of the result that holds the key.
+        arguments: `$2` and so on, the same for all.
         max_batch: most keys in one query.
     """
 
-    def __init__(self, db: Database, name: str, sql: str, key_column: str, *, max_batch: int = 500) -> None:
+    def __init__(
+        self, db: Database, name: str, sql: str, key_column: str, *arguments: object, max_batch: int = 500
+    ) -> None:
         self._db = db
         self._name = name
         self._sql = sql
         self._key_column = key_column
-        self._turnstile: _Turnstile[Hashable, Row | None] = _Turnstile(self._load, max_batch)
+        self._arguments = arguments
+        self._turnstile: _Turnstile[Hashable, list[Row]] = _Turnstile(self._load, max_batch)
 
-    async def get(self, key: Hashable) -> Row | None:
-        """Return the row of `key` as it is now, or None.
+    async def rows(self, key: Hashable) -> list[Row]:
+        """Return the rows of `key` as they are now, in the order in which the query has them.
 
         Raises:
             HeldConnectionError: the caller stands in a transaction scope.
@@ -140,10 +151,21 @@ class Loader:
         refuse_if_held(f"a joined read ({self._name!r})")
         return await self._turnstile.pass_through(key)
 
-    async def _load(self, keys: list[Hashable]) -> list[Row | None]:
-        rows = await self._db.fetch(self._name, self._sql, list(dict.fromkeys(keys)))
-        by_key = {row[self._key_column]: row for row in rows}
-        return [by_key.get(key) for key in keys]
+    async def _load(self, keys: list[Hashable]) -> list[list[Row]]:
+        rows = await self._db.fetch(self._name, self._sql, list(dict.fromkeys(keys)), *self._arguments)
+        by_key: dict[Hashable, list[Row]] = {}
+        for row in rows:
+            by_key.setdefault(row[self._key_column], []).append(row)
+        return [by_key.get(key, []) for key in keys]
+
+
+class Loader(RowsLoader):
+    """The same for keys with one row at most."""
+
+    async def get(self, key: Hashable) -> Row | None:
+        """Return the row of `key` as it is now, or None; raises as `rows`."""
+        found = await self.rows(key)
+        return found[0] if found else None
 
 
 class Shared(Generic[Result]):

@@ -53,7 +53,7 @@ from vpnd.runtime import metrics
 from vpnd.runtime.backoff import jittered_backoff
 from vpnd.runtime.courtesy import Turns
 from vpnd.runtime.held import open_mark, refuse_if_held
-from vpnd.runtime.limits import LimitClass, Limits, LimitWaitTimeout
+from vpnd.runtime.limits import LimitClass, Limits, LimitScope, LimitWaitTimeout
 
 __all__ = ["PROBE_TIME", "Database", "Transaction", "open_database"]
 
@@ -104,7 +104,8 @@ class Database:
         with open_mark(site):
             try:
                 wait_since = time.perf_counter()
-                async with self._turn(named, cls):
+                place = await self._take_turn(named, cls)
+                try:
                     begin = begin_statement(deadline, read_only=read_only, pgbouncer=self._pgbouncer)
                     tx = Transaction(
                         self._bridge, named, begin=begin, read_only=read_only, wait_since=wait_since
@@ -122,6 +123,8 @@ class Database:
                             raise DatabaseTimeout(f"not done within {deadline:g}s, rolled back", site=site)
                     finally:
                         named.took(since)
+                finally:
+                    await place.__aexit__(None, None, None)
             except DatabaseError as error:
                 count_error(error)
                 raise
@@ -182,8 +185,11 @@ class Database:
         refuse_if_held(f"a read beside the scope ({name!r})")
         try:
             wait_since = time.perf_counter()
-            async with self._turn(site, cls):
+            place = await self._take_turn(site, cls)
+            try:
                 return await self._read(site, sql, args, deadline, wait_since)
+            finally:
+                await place.__aexit__(None, None, None)
         except DatabaseError as error:
             count_error(error)
             raise
@@ -223,8 +229,11 @@ class Database:
         refuse_if_held(f"a write beside the scope ({name!r})")
         try:
             wait_since = time.perf_counter()
-            async with self._turn(site, cls):
+            place = await self._take_turn(site, cls)
+            try:
                 return await self._read(site, sql, args, deadline, wait_since, writes=True)
+            finally:
+                await place.__aexit__(None, None, None)
         except DatabaseError as error:
             count_error(error)
             raise
@@ -288,19 +297,18 @@ class Database:
 
     # ------------------------------------------------------------------ around
 
-    @asynccontextmanager
-    async def _turn(self, site: Site, cls: LimitClass | None) -> AsyncIterator[None]:
-        """Hold a place under the class's limit; the wait for it is bounded and cancellable."""
+    async def _take_turn(self, site: Site, cls: LimitClass | None) -> LimitScope:
+        """Take a place under the class's limit, to be left by `__aexit__`; the wait for it is bounded and cancellable.
+
+        No context manager: for a read of a row, that would cost as much as the limiter itself.
+        """
         place = self._limits.database(cls, acquire_timeout=self._acquire_timeout)
         try:
             await place.__aenter__()
         except LimitWaitTimeout as error:
             site.waited(error.waited)
             raise PoolTimeout(f"no connection came free within {error.waited:.1f}s", site=site.name) from None
-        try:
-            yield
-        finally:
-            await place.__aexit__(None, None, None)
+        return place
 
     async def wait_back(self) -> None:
         """Wait for the next end of an outage: the server lets us in again after it had not, or seemed not to."""

@@ -21,8 +21,8 @@ __all__ = ["settle_heap", "trim_heap"]
 #: Allocations between two young collections, and how many of those make an older one. An update makes a few thousand objects and
 #: hardly any cycle: Python's own rhythm (700 to 2000) looks at them several times an update, which is a tenth of its cost.
 #: A young collection takes a quarter of a millisecond for a thousand of them: with 50 000 it took 11 to 16 ms, in the middle of
-#: whatever step it came in.
-THRESHOLDS: Final = (20_000, 10, 10)
+#: whatever step it came in, and with 20 000 it was what the slowest replies had met.
+THRESHOLDS: Final = (5_000, 20, 10)
 
 
 def settle_heap() -> None:

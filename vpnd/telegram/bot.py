@@ -6,6 +6,7 @@ Both are replaced here; the two private flags they set are guarded by a test, si
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,9 @@ from telegram._utils.defaultvalue import DEFAULT_NONE
 from telegram.ext import BaseRateLimiter, ExtBot
 from telegram.request import BaseRequest
 
+from vpnd.telegram.bodies import json_body
 from vpnd.telegram.errors import translate
+from vpnd.telegram.transport import DirectRequest
 
 __all__ = ["TrioBot"]
 
@@ -24,6 +27,30 @@ __all__ = ["TrioBot"]
 # error on writing into them.
 if "__setattr__" in vars(TelegramObject):
     type.__delattr__(TelegramObject, "__setattr__")
+
+
+class _Answered(BaseRequest):
+    """A request that was answered already: has PTB say what an answer means, and raise what it raises."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self._answer = status, body
+
+    @property
+    def read_timeout(self) -> float | None:
+        """Nothing is waited for."""
+        return None
+
+    async def initialize(self) -> None:
+        """Do nothing."""
+
+    async def shutdown(self) -> None:
+        """Do nothing."""
+
+    async def do_request(self, *_args: Any, **_kwargs: Any) -> tuple[int, bytes]:
+        """The answer."""
+        return self._answer
 
 
 class TrioBot(ExtBot[Any]):
@@ -101,8 +128,34 @@ class TrioBot(ExtBot[Any]):
         Raises:
             TelegramError: see `vpnd.telegram.errors`.
         """
+        request = self._request[0 if method == "getUpdates" else 1]
+        limiter = self.rate_limiter
+        asked = dict(parameters or {})
+        if isinstance(request, DirectRequest) and limiter is not None:
+            try:
+                body = json_body(asked)
+            except TypeError:
+                pass  # a file: PTB knows how those are sent
+            else:
+                try:
+                    return await limiter.process_request(
+                        self._ask, (request, method, body, timeout), {}, method, asked, None
+                    )
+                except ptb.TelegramError as error:
+                    error.__traceback__ = None  # as in `_do_post`
+                    raise translate(error, method) from None
         bound = DEFAULT_NONE if timeout is None else timeout
-        return await self._post(method, dict(parameters or {}), read_timeout=bound)
+        return await self._post(method, asked, read_timeout=bound)
+
+    async def _ask(self, request: DirectRequest, method: str, body: bytes, timeout: float | None) -> Any:
+        """One call without PTB's objects around it, which cost more than the call. What is not a success, PTB reads."""
+        status, answer = await request.post_json(f"{self.base_url}/{method}", body, timeout)
+        if 200 <= status < 300:
+            try:
+                return json.loads(answer)["result"]
+            except (ValueError, KeyError, TypeError):
+                pass
+        return await _Answered(status, answer).post(method)
 
     async def _do_post(self, endpoint: str, data: dict[str, Any], **timeouts: Any) -> Any:
         try:

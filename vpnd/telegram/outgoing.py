@@ -15,7 +15,7 @@ from vpnd.telegram.bot import TrioBot
 from vpnd.telegram.lanes import Lanes
 from vpnd.telegram.proxied import ProxiedRequest
 from vpnd.telegram.sender import LaneLimiter, Sender
-from vpnd.telegram.transport import CONNECTIONS, H11Request
+from vpnd.telegram.transport import CONNECTIONS, DirectRequest
 
 __all__ = ["CLOSE_TIME", "broadcasts_at_once", "build_bot", "open_sender"]
 
@@ -66,4 +66,4 @@ async def open_sender(settings: Settings) -> AsyncIterator[Sender]:
 def _transport(settings: TelegramSettings, connections: int) -> BaseRequest:
     if settings.proxy:
         return ProxiedRequest(settings.proxy, connections=connections)
-    return H11Request(settings.api_base, connections=connections)
+    return DirectRequest(settings.api_base, connections=connections)

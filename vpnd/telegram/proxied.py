@@ -1,6 +1,6 @@
 """PTB's own httpx transport, for places where the Bot API is only reached through a proxy.
 
-It is slower by a factor of three than `vpnd.telegram.transport.H11Request`, and there is no reason to write proxy protocols
+It is slower by a factor of three than `vpnd.telegram.transport.DirectRequest`, and there is no reason to write proxy protocols
 ourselves for that. The same guards stand around it.
 """
 
@@ -74,7 +74,7 @@ class ProxiedRequest(HTTPXRequest):
         connect_timeout: Any = BaseRequest.DEFAULT_NONE,
         pool_timeout: Any = BaseRequest.DEFAULT_NONE,
     ) -> tuple[int, bytes]:
-        """Send one request and return status and body; see `H11Request.do_request`."""
+        """Send one request and return status and body; see `DirectRequest.do_request`."""
         refuse_if_held("a call of the Bot API")
         operation = "getFile" if method == "GET" else url.rpartition("/")[2]
         began = perf_counter()

@@ -38,7 +38,7 @@ journal = get_journal("telegram")
 
 WEBHOOK_PATH: Final = "/webhooks/telegram"
 #: Seconds in which ends of updates are gathered for one write. A kill within them costs a repeated reply at most.
-GATHER: Final = 0.05
+GATHER: Final = 0.1
 
 
 @attrs.frozen

@@ -1,10 +1,10 @@
-"""PTB's requests on h11 over kept-alive trio streams.
+"""Requests of the Bot API over kept-alive trio streams.
 
-PTB sends through httpx by default, and httpx is what bounds a bot's speed; h11 on plain trio streams costs a third of it.
+PTB sends through httpx by default, and httpx is what bounds a bot's speed; llhttp on plain trio streams costs a tenth of it.
 What makes such a small client safe is a few rules about connections:
 
 * A connection is owned by one call from the moment it is taken until the whole response was read. Only then, and only if
-  h11 says that both sides are done, does it become idle again. Whatever else ends a call (an error, a timeout, a
+  the server lets it live and has said nothing more, does it become idle again. Whatever else ends a call (an error, a timeout, a
   cancellation) closes the connection: a half-read answer can never be taken for the answer to the next question.
 * A kept-alive connection may have been closed by the other side at any time. It is looked at before it is used, and if it
   breaks all the same, the call moves to a fresh connection *once*, provided that this cannot do anything twice: the
@@ -14,7 +14,6 @@ What makes such a small client safe is a few rules about connections:
 
 from __future__ import annotations
 
-import json
 import secrets
 import select
 import ssl
@@ -24,7 +23,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import attrs
-import h11
 import trio
 from telegram._utils.defaultvalue import DefaultValue
 from telegram.request import BaseRequest, RequestData
@@ -32,9 +30,11 @@ from telegram.request import BaseRequest, RequestData
 from vpnd.runtime import metrics, observations
 from vpnd.runtime.held import refuse_if_held
 from vpnd.runtime.journal import get_journal
+from vpnd.telegram.bodies import json_body, multipart_body
 from vpnd.telegram.errors import TransportFailure, TransportTimeout
+from vpnd.telegram.wire import NotHttp, ResponseReader, TooLong, request_bytes
 
-__all__ = ["H11Request", "observe", "open_socket"]
+__all__ = ["DirectRequest", "observe", "open_socket"]
 
 journal = get_journal("telegram")
 
@@ -59,14 +59,21 @@ class _Stale(Exception):
     """A connection broke in a way that allows the call to be repeated on another one."""
 
 
+@attrs.frozen
+class _Times:
+    """How long a call may connect, write and wait for the answer, in seconds."""
+
+    connecting: float
+    writing: float
+    reading: float
+
+
 @attrs.define(eq=False)
 class _Connection:
-    """A stream with the protocol's state; `idle_since` is on trio's clock."""
+    """A stream; `idle_since` is on trio's clock."""
 
     stream: trio.abc.Stream
-    protocol: h11.Connection = attrs.Factory(lambda: h11.Connection(h11.CLIENT))
     idle_since: float = 0.0
-    used: bool = False
 
     def is_stale(self) -> bool:
         """Say whether an idle connection has something to read: the peer's farewell, since we asked nothing."""
@@ -97,7 +104,7 @@ async def open_socket(host: str, port: int, context: ssl.SSLContext | None) -> t
     return stream
 
 
-class H11Request(BaseRequest):
+class DirectRequest(BaseRequest):
     """PTB's transport for one Bot API server, on trio.
 
     Args:
@@ -116,8 +123,8 @@ class H11Request(BaseRequest):
     __slots__ = (
         "_connect",
         "_context",
-        "_headers",
         "_host",
+        "_host_header",
         "_idle",
         "_origin",
         "_places",
@@ -143,14 +150,14 @@ class H11Request(BaseRequest):
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._context = (context or ssl.create_default_context()) if parts.scheme == "https" else None
-        self._headers = [("Host", parts.netloc.rpartition("@")[2])]
+        self._host_header = parts.netloc.rpartition("@")[2]
         self._connect = connect
         self._read_timeout = read_timeout
         self._places = trio.Semaphore(connections, max_value=connections)
         self._idle: list[_Connection] = []
 
     def __repr__(self) -> str:
-        return f"<H11Request idle={len(self._idle)} free={self._places.value}/{self._places.max_value}>"
+        return f"<DirectRequest idle={len(self._idle)} free={self._places.value}/{self._places.max_value}>"
 
     @property
     def read_timeout(self) -> float:
@@ -182,27 +189,58 @@ class H11Request(BaseRequest):
             TransportFailure: no whole answer came; `maybe_sent` says whether the request had left.
             HeldConnectionError: the calling task holds a database connection.
         """
+        has_files = request_data is not None and request_data.contains_files
+        if request_data is None:
+            content_type, body = "", b"" if method != "GET" else None
+        elif request_data.contains_files:
+            boundary = secrets.token_hex(16)
+            content_type, body = (
+                f"multipart/form-data; boundary={boundary}",
+                multipart_body(request_data, boundary),
+            )
+        else:
+            content_type, body = (
+                "application/json",
+                json_body(request_data.parameters),
+            )  # half the cost of a form
+        writing = _seconds(write_timeout, MEDIA_WRITE_TIMEOUT if has_files else WRITE_TIMEOUT)
+        times = _Times(
+            _seconds(connect_timeout, CONNECT_TIMEOUT), writing, _seconds(read_timeout, self._read_timeout)
+        )
+        return await self._call(url, method, content_type, body, times, _seconds(pool_timeout, POOL_TIMEOUT))
+
+    async def post_json(self, url: str, body: bytes, read_timeout: float | None) -> tuple[int, bytes]:
+        """Send one request whose parameters are JSON already; otherwise as `do_request`, without what PTB makes around it.
+
+        `read_timeout` None: the transport's own.
+        """
+        reading = self._read_timeout if read_timeout is None else read_timeout
+        times = _Times(CONNECT_TIMEOUT, WRITE_TIMEOUT, reading)
+        return await self._call(url, "POST", "application/json", body, times, POOL_TIMEOUT)
+
+    async def _call(
+        self,
+        url: str,
+        method: str,
+        content_type: str,
+        body: bytes | None,
+        times: _Times,
+        pool_timeout: float,
+    ) -> tuple[int, bytes]:
         refuse_if_held("a call of the Bot API")
         if not url.startswith(self._origin + "/"):
             raise TransportFailure("a URL of another server than the configured one", maybe_sent=False)
         target = url[len(self._origin) :]
         operation = "getFile" if method == "GET" else target.rpartition("/")[2]
-        has_files = request_data is not None and request_data.contains_files
-        message = self._encode(method, target, request_data)
-        writing = _seconds(write_timeout, MEDIA_WRITE_TIMEOUT if has_files else WRITE_TIMEOUT)
-        reading = _seconds(read_timeout, self._read_timeout)
+        message = request_bytes(method, target, self._host_header, content_type, body)
+        bound = MAX_FILE if method == "GET" else MAX_RESPONSE
         began = perf_counter()
         outcome = "cancelled"
         try:
-            await self._take_place(_seconds(pool_timeout, POOL_TIMEOUT))
+            await self._take_place(pool_timeout)
             try:
-                status, body = await self._send(
-                    message,
-                    safe_to_repeat=operation.startswith("get"),
-                    connect_timeout=_seconds(connect_timeout, CONNECT_TIMEOUT),
-                    writing=writing,
-                    reading=reading,
-                    bound=MAX_FILE if method == "GET" else MAX_RESPONSE,
+                status, answer = await self._send(
+                    message, times, bound, repeatable=operation.startswith("get")
                 )
             finally:
                 self._places.release()
@@ -214,30 +252,9 @@ class H11Request(BaseRequest):
             outcome = "unavailable"
             raise
         finally:
-            observe(
-                operation, outcome, perf_counter() - began, POOL_TIMEOUT + CONNECT_TIMEOUT + writing + reading
-            )
-        return status, body
-
-    def _encode(self, method: str, target: str, data: RequestData | None) -> list[h11.Event]:
-        headers = self._headers
-        body = b""
-        if data is not None:
-            if data.contains_files:
-                boundary = secrets.token_hex(16)
-                body = _multipart(data, boundary)
-                content_type = f"multipart/form-data; boundary={boundary}"
-            else:
-                body = json.dumps(data.parameters, separators=(",", ":")).encode()  # half the cost of a form
-                content_type = "application/json"
-            headers = [*headers, ("Content-Type", content_type)]
-        if method != "GET":
-            headers = [*headers, ("Content-Length", str(len(body)))]
-        events: list[h11.Event] = [h11.Request(method=method, target=target, headers=headers)]
-        if body:
-            events.append(h11.Data(data=body))
-        events.append(h11.EndOfMessage())
-        return events
+            longest = POOL_TIMEOUT + CONNECT_TIMEOUT + times.writing + times.reading
+            observe(operation, outcome, perf_counter() - began, longest)
+        return status, answer
 
     async def _take_place(self, pool_timeout: float) -> None:
         try:
@@ -252,27 +269,20 @@ class H11Request(BaseRequest):
         raise TransportTimeout("every connection is busy", maybe_sent=False)
 
     async def _send(
-        self,
-        message: list[h11.Event],
-        *,
-        safe_to_repeat: bool,
-        connect_timeout: float,
-        writing: float,
-        reading: float,
-        bound: int,
+        self, message: bytes, times: _Times, bound: int, *, repeatable: bool
     ) -> tuple[int, bytes]:
         """Exchange on an idle connection if there is one, and once more on a fresh one if that was stale."""
         connection = await self._idle_connection()
         if connection is not None:
             try:
-                return await self._exchange(connection, message, safe_to_repeat, writing, reading, bound)
+                return await self._exchange(connection, message, times, bound, repeatable=repeatable)
             except _Stale:
                 journal.debug(
                     "telegram.stale_connection", message="a kept connection was closed by the server"
                 )
-        connection = await self._fresh_connection(connect_timeout)
+        connection = await self._fresh_connection(times.connecting)
         try:
-            return await self._exchange(connection, message, False, writing, reading, bound)
+            return await self._exchange(connection, message, times, bound, repeatable=False)
         except _Stale:  # only the write can say so here: a fresh connection broke before the request had left
             raise TransportFailure(
                 "the connection broke before the request was sent", maybe_sent=False
@@ -308,75 +318,61 @@ class H11Request(BaseRequest):
         return _Connection(stream)
 
     async def _exchange(
-        self,
-        connection: _Connection,
-        message: list[h11.Event],
-        safe_to_repeat: bool,
-        writing: float,
-        reading: float,
-        bound: int,
+        self, connection: _Connection, message: bytes, times: _Times, bound: int, *, repeatable: bool
     ) -> tuple[int, bytes]:
         """Write the request and read the response; the connection is idle again afterwards or closed."""
-        protocol = connection.protocol
-        data = b"".join([protocol.send(event) or b"" for event in message])
+        reader = ResponseReader(bound)
         written = kept = False
-        result: tuple[int, bytes] | None = None
         try:
-            # One scope whose deadline moves: it costs as much as everything else here that is not h11.
-            with trio.move_on_after(writing) as scope:
+            # One scope whose deadline moves: it costs as much as all the rest of an exchange.
+            with trio.move_on_after(times.writing) as scope:
                 try:
-                    await connection.stream.send_all(data)
+                    await connection.stream.send_all(message)
                 except (OSError, trio.BrokenResourceError):
                     # The kernel never took over the last byte, so the server cannot have seen a whole request.
                     raise _Stale from None
                 written = True
-                scope.deadline = trio.current_time() + reading
-                result = await self._read(connection, bound, safe_to_repeat=safe_to_repeat)
-            if result is None:
-                seconds = reading if written else writing
+                scope.deadline = trio.current_time() + times.reading
+                await self._read(connection.stream, reader, bound, repeatable=repeatable)
+            if not reader.ended:
                 raise TransportTimeout(
-                    f"no answer within {seconds:g} s" if written else f"not written within {seconds:g} s",
+                    f"no answer within {times.reading:g} s"
+                    if written
+                    else f"not written within {times.writing:g} s",
                     maybe_sent=written,
                 )
-            if protocol.our_state is h11.DONE and protocol.their_state is h11.DONE:
-                protocol.start_next_cycle()
+            if reader.can_be_followed():
                 connection.idle_since = trio.current_time()
                 self._idle.append(connection)
                 kept = True
-        except h11.RemoteProtocolError:
-            raise TransportFailure("the answer is not HTTP", maybe_sent=True) from None
-        else:
-            return result
+            return reader.status, reader.body
         finally:
             if not kept:
                 await trio.aclose_forcefully(connection.stream)
 
-    async def _read(self, connection: _Connection, bound: int, *, safe_to_repeat: bool) -> tuple[int, bytes]:
-        protocol, stream = connection.protocol, connection.stream
-        status, size = 0, 0
-        chunks: list[bytes] = []
+    async def _read(
+        self, stream: trio.abc.Stream, reader: ResponseReader, bound: int, *, repeatable: bool
+    ) -> None:
+        """Read until the response has ended."""
         heard = False
         try:
             while True:
-                event = protocol.next_event()
-                if event is h11.NEED_DATA:
-                    data = await stream.receive_some(_READ_SIZE)
-                    if not data and not heard:
-                        break
-                    heard = True
-                    protocol.receive_data(bytes(data))
-                elif isinstance(event, h11.Data):
-                    size += len(event.data)
-                    if size > bound:
-                        raise TransportFailure(f"the answer is longer than {bound} bytes", maybe_sent=True)
-                    chunks.append(bytes(event.data))
-                elif isinstance(event, h11.Response):
-                    status = event.status_code
-                elif isinstance(event, h11.EndOfMessage):
-                    return status, b"".join(chunks)
+                data = await stream.receive_some(_READ_SIZE)
+                if not data and not heard:
+                    break
+                heard = True
+                reader.feed(bytes(data))
+                if reader.ended:
+                    return
+                if not data:
+                    break
+        except NotHttp:
+            raise TransportFailure("the answer is not HTTP", maybe_sent=True) from None
+        except TooLong:
+            raise TransportFailure(f"the answer is longer than {bound} bytes", maybe_sent=True) from None
         except (OSError, trio.BrokenResourceError):
             pass  # told apart below, together with a farewell in good order
-        if safe_to_repeat and not heard:
+        if repeatable and not heard:
             raise _Stale
         raise TransportFailure("the connection broke before the whole answer came", maybe_sent=True)
 
@@ -417,24 +413,3 @@ def _seconds(value: Any, default: float) -> float:
     if value is None:
         return float("inf")
     return default if isinstance(value, DefaultValue) else float(value)
-
-
-def _multipart(data: RequestData, boundary: str) -> bytes:
-    """Encode parameters and files as RFC 7578 has it."""
-    lines: list[bytes] = []
-    for name, value in data.json_parameters.items():
-        lines.append(
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n'.encode()
-        )
-        lines += [value.encode(), b"\r\n"]
-    for name, (filename, content, mime) in data.multipart_data.items():
-        head = f'Content-Disposition: form-data; name="{_quoted(name)}"; filename="{_quoted(filename)}"'
-        lines += [f"--{boundary}\r\n{head}\r\nContent-Type: {mime}\r\n\r\n".encode()]
-        lines += [content if isinstance(content, bytes) else content.read(), b"\r\n"]
-    lines.append(f"--{boundary}--\r\n".encode())
-    return b"".join(lines)
-
-
-def _quoted(name: str) -> str:
-    # What browsers do (HTML, "multipart/form-data encoding algorithm").
-    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
