@@ -17,7 +17,13 @@ from typing import Final
 from vpnd import __version__
 from vpnd.config import ConfigError
 from vpnd.runtime.journal import catch_crashes
-from vpnd.shell import broadcast_arguments, desk_arguments, doctor_arguments, figures_arguments
+from vpnd.shell import (
+    broadcast_arguments,
+    desk_arguments,
+    doctor_arguments,
+    figures_arguments,
+    init_arguments,
+)
 from vpnd.shell.arguments import Commands, add_config, load, whole_number
 
 FAILED: Final = 1
@@ -75,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     node_run = node_commands.add_parser("run", help="the agent and its Xray core")
     add_config(node_run, "agent")
     node_run.set_defaults(command=_node_run)
+
+    init_arguments.add(commands)
 
     migrate = commands.add_parser("migrate", help="bring the database's schema up to date")
     add_config(migrate)
