@@ -16,7 +16,7 @@ from vpnd.config import Secret, load_settings
 from vpnd.config.reader import keys_of
 from vpnd.config.settings import SECTIONS
 from vpnd.shell.init_arguments import _QUESTIONS
-from vpnd.shell.init_dialogue import AnswersWrong, ChecksFailed, Dialogue, Given, missing
+from vpnd.shell.init_dialogue import AnswersWrong, ChecksFailed, Dialogue, Given, malformed, missing
 from vpnd.shell.init_files import in_the_way, put, unwritable
 from vpnd.shell.init_questions import LOCAL_DATABASE, QUESTIONS, Answers, CheckName, Question, question_named
 from vpnd.shell.init_sources import SecretUnreadable, gather, local_time_zone, secret_in
@@ -342,6 +342,16 @@ def test_without_a_terminal_malformed_and_needless_answers_are_named() -> None:
     assert "is only needed with an http.public_url that Telegram can reach" in faults[1]
 
 
+def test_with_a_terminal_what_nobody_is_asked_for_is_judged_beforehand() -> None:
+    """No answer is given for nothing; and what was given and proves needless is told at the end."""
+    texts = given({"cryptopay.api_base": "nowhere", "telegram.token": "malformed, but asked for"})
+    assert [fault.partition(" ")[0] for fault in malformed(texts)] == ["cryptopay.api_base"]
+
+    dialogue = Dialogue(Answers(), given(LEAST | {"telegram.mode": "webhook"}), Played([""] * 9), checks())
+    dialogue.hold()
+    assert [sentence.partition(" ")[0] for sentence in dialogue.unused()] == ["telegram.mode"]
+
+
 def test_without_a_terminal_every_check_that_says_no_is_told() -> None:
     """All of them, with their remedies, a doubt as well as a fault."""
     check = checks(telegram=[wrong("refused", "another token")], database=[doubt("away", "start it")])
@@ -474,7 +484,7 @@ def test_what_is_written_is_what_was_answered(tmp_path: Path, systemd: bool, tex
     for place in where.secrets.iterdir():
         assert stat.S_IMODE(place.stat().st_mode) == 0o600
     assert stat.S_IMODE(where.secrets.stat().st_mode) == 0o700
-    assert stat.S_IMODE(where.config.stat().st_mode) == 0o644
+    assert stat.S_IMODE(where.config.stat().st_mode) == (0o644 if systemd else 0o600)
     assert "# " + keys_of(SECTIONS["shop"])["currency"].doc in config
 
 

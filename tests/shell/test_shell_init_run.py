@@ -262,10 +262,10 @@ async def test_encoding_and_rights_are_looked_at(shop: ShopWorld, database_url: 
 
 async def test_the_question_is_asked_as_the_daemons_account(empty_database_url: str) -> None:
     """The PostgreSQL of this machine knows a user by the account that asks; where there is no such account, as ourselves."""
-    assert (await ask_as(empty_database_url, account="no-such-account")).kind == "good"
+    assert (await ask_as(empty_database_url, "no-such-account")).kind == "good"
     if os.geteuid() == 0:
         pwd.getpwnam("nobody")
-        verdict = await ask_as(empty_database_url, account="nobody")
+        verdict = await ask_as(empty_database_url, "nobody")
         # Whether that account may read this checkout is the machine's affair; that it was asked as is not.
         assert verdict.kind == "good" or "as nobody" in verdict.text, verdict
 

@@ -6,22 +6,27 @@ Needs root, mmdebstrap and systemd-nspawn (Debian: apt install mmdebstrap system
 without a way out, and this machine is left alone but for a folder under /var/tmp. `--base` names a Debian root to copy instead
 of making one; packages come from there, Python's from wheels that are fetched beforehand by the lock.
 
-In it, step by step: install, start, a customer who writes and gets a picture, reload, a restart under connections, `kill -9`, a
-process that hangs (the watchdog), a database that is down (no restart), the node with its core, journal and catalog, an upgrade,
-an upgrade that does not start, removal. Exits 0 only if each step was seen.
+In it, step by step: install by the commands of docs/install.md, with a person who answers at a terminal, start, a customer who
+writes and gets a picture, reload, a restart under connections, `kill -9`, a process that hangs (the watchdog), a database that
+is down (no restart), the node with its core, journal and catalog, an upgrade, an upgrade that does not start, removal. Exits 0
+only if each step was seen.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -32,7 +37,9 @@ ROOT = Path(__file__).parents[2]
 
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,postgresql,ca-certificates,curl,iproute2"
 BOT_TOKEN = "4242424242:AAsandbox-sandbox-sandbox-sandbox00"
+CRYPTO_TOKEN = "4242:AAsandboxsandboxsandboxsandboxsand"
 TELEGRAM = 9001
+CRYPTOPAY = 9002
 WEB = "http://127.0.0.1:8080"
 
 #: Who writes to the bot.
@@ -64,6 +71,52 @@ class Fault(Exception):
     """A step was not seen."""
 
 
+#: What a root shell of a server has; nothing of this machine's own.
+ENVIRON = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "HOME": "/root",
+}
+
+
+class Terminal:
+    """A terminal at which a person answers."""
+
+    def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
+        self.process = process
+        self.screen = ""
+        self._master = master
+        self._seen = 0
+
+    def until(self, words: str, patience: float = 120.0) -> None:
+        """Wait until `words` come behind what was waited for before."""
+        end = time.monotonic() + patience
+        while (found := self.screen.find(words, self._seen)) < 0:
+            if time.monotonic() > end or not self._hear():
+                raise Fault(f"{words!r} did not come: {self.screen[-1500:]}")
+        self._seen = found + len(words)
+
+    def answer(self, prompt: str, line: str) -> None:
+        """Wait for a prompt, and type the answer."""
+        self.until(prompt)
+        os.write(self._master, f"{line}\n".encode())
+
+    def end(self) -> int:
+        """Read to the end, and return how it ended."""
+        while self._hear():
+            pass
+        return self.process.wait(60)
+
+    def _hear(self) -> bool:
+        ready, _, _ = select.select([self._master], [], [], 120)
+        try:
+            came = os.read(self._master, 65536) if ready else b""
+        except OSError:  # nobody has the other side any more
+            came = b""
+        self.screen += came.decode(errors="replace").replace("\r\n", "\n")
+        return bool(came)
+
+
 class Machine:
     """A booted system; commands run in it."""
 
@@ -85,18 +138,33 @@ class Machine:
         self, command: str, *, check: bool = True, timeout: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """Run a line of shell in it, as root."""
-        environ = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "LC_ALL": "C.UTF-8",
-            "HOME": "/root",
-        }
         done = subprocess.run(
             [*self._enter, "/bin/sh", "-c", command],
-            capture_output=True, text=True, timeout=timeout, check=False, env=environ,
+            capture_output=True, text=True, timeout=timeout, check=False, env=ENVIRON,
         )  # fmt: skip
         if check and done.returncode != 0:
             raise Fault(f"{command}: exit {done.returncode}: {(done.stdout + done.stderr)[-1500:]}")
         return done
+
+    @contextmanager
+    def at_terminal(self, command: str) -> Iterator[Terminal]:
+        """Run a line of shell in it at a terminal, as root; it is killed at the end of the block if it still runs."""
+        master, slave = pty.openpty()
+
+        def log_in() -> None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        process = subprocess.Popen(
+            [*self._enter, "/bin/sh", "-c", command],
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True, preexec_fn=log_in, env=ENVIRON,
+        )  # fmt: skip
+        os.close(slave)
+        try:
+            yield Terminal(process, master)
+        finally:
+            process.kill()
+            process.wait()
+            os.close(master)
 
     def out(self, command: str) -> str:
         """What a command prints."""
@@ -135,6 +203,17 @@ class Machine:
         return [message for message in seen["messages"] if message["from_bot"]]
 
 
+def page_commands() -> list[str]:
+    """What docs/install.md has a newcomer type until the shop answers: the first blocks of its section "The shop"."""
+    page = (ROOT / "docs" / "install.md").read_text("utf-8")
+    section = page.partition("\n## The shop\n")[2].partition("\n### ")[0]
+    return [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+
+
 def prepare(base: Path | None, work: Path) -> Path:
     """Make the root: Debian, and Python's packages as wheels, so that nothing has to be fetched later."""
     root = work / "root"
@@ -157,7 +236,8 @@ def prepare(base: Path | None, work: Path) -> Path:
         check=True,
     )  # fmt: skip
     (root / "etc" / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /srv/wheels\n")
-    shutil.copytree(ROOT / "contrib", root / "srv" / "contrib")
+    shutil.copytree(ROOT / "contrib", root / "usr" / "local" / "src" / "vpnd" / "contrib")
+    (root / "srv" / "contrib").symlink_to("/usr/local/src/vpnd/contrib")
     (root / "srv" / "storm.py").write_text(STORM)
     (root / "etc" / "machine-id").write_text("")
     return root
@@ -218,26 +298,78 @@ class Life:
 
     def step_install(self) -> str:
         m = self.machine
-        said = m.out("sh /srv/contrib/install.sh --wheel /srv/wheels/vpnd-*.whl")
+        self._sandbox()
         m.until(
             "PostgreSQL",
             lambda: m.run("runuser -u postgres -- psql -c 'select 1'", check=False).returncode == 0,
         )
-        m.run("runuser -u postgres -- createuser vpnd")
-        m.run("runuser -u postgres -- createdb --owner vpnd --encoding UTF8 --template template0 vpnd")
-        m.run(f"umask 077; printf '%s' '{BOT_TOKEN}' > /etc/vpnd/credentials/telegram.token")
-        m.run(f"printf 'api_base = \"http://127.0.0.1:{TELEGRAM}\"\\n' >> /etc/vpnd/vpnd.toml")
+        commands = page_commands()
+        if (len(commands), commands[-1]) != (4, "sh /usr/local/src/vpnd/contrib/install.sh"):
+            raise Fault(f"docs/install.md says otherwise by now: {commands}")
+        for command in commands[1:3]:  # the packages are here
+            m.run(command)
+        # Nobody asks the real ones here, and what is installed is the wheel and not the checkout.
+        world = f"VPND_TELEGRAM__API_BASE=http://127.0.0.1:{TELEGRAM}"
+        world += f" VPND_CRYPTOPAY__API_BASE=http://127.0.0.1:{CRYPTOPAY}/api"
+        with m.at_terminal(f"{world} {commands[-1]} --wheel /srv/wheels/vpnd-*.whl") as terminal:
+            self._answers(terminal)
+            if terminal.end() != 0:
+                raise Fault(terminal.screen[-1500:])
+        if BOT_TOKEN in terminal.screen or CRYPTO_TOKEN in terminal.screen:
+            raise Fault("a secret was shown")
+        return f"{len(terminal.screen.splitlines())} lines said and answered"
+
+    def _answers(self, terminal: Terminal) -> None:
+        """Answer as docs/install.md does; the database is found by its socket, as the account of the unit."""
+        terminal.answer("Token of the bot (not shown): ", BOT_TOKEN)
+        terminal.until("ok: @")
+        terminal.answer("Your Telegram id, a number (several: with commas): ", "777")
+        terminal.answer("[the PostgreSQL of this machine, as vpnd]: ", "")
+        terminal.until("ok: PostgreSQL")
+        for prompt in ("Name of the shop [", "[RUB]: ", "[ru, en]: ", "Time zone of the shop ["):
+            terminal.answer(prompt, "")
+        terminal.answer("(Enter: nobody): ", "@my_shop_support")
+        terminal.answer("Ways to pay, of stars, cryptopay, yookassa [stars]: ", "stars, cryptopay")
+        terminal.answer("Token of the Crypto Pay app (not shown): ", CRYPTO_TOKEN)
+        terminal.until("ok: the app")
+        terminal.answer("Public address, like https://vpn.example.com (Enter: none): ", "")
+        terminal.answer("(Enter: there is none yet): ", "")
+
+    def _sandbox(self) -> None:
+        """Telegram and the providers, in an environment of their own: they are asked before the program is installed."""
+        m = self.machine
+        m.run("python3 -m venv /srv/sandbox && /srv/sandbox/bin/pip install -q /srv/wheels/vpnd-*.whl")
         m.run(
-            f"systemd-run --quiet --unit=sandbox /opt/vpnd/bin/python -m vpnd.sandbox --telegram-port {TELEGRAM}"
-            f" --bot-token {BOT_TOKEN}"
+            f"systemd-run --quiet --unit=sandbox /srv/sandbox/bin/python -m vpnd.sandbox --telegram-port {TELEGRAM}"
+            f" --cryptopay-port {CRYPTOPAY} --crypto-token {CRYPTO_TOKEN} --bot-token {BOT_TOKEN}"
         )
-        return f"{len(said.splitlines())} lines said"
+        m.until(
+            "the sandbox", lambda: m.run(f"curl -s http://127.0.0.1:{TELEGRAM}/", check=False).returncode == 0
+        )
+
+    def step_answers_of_a_script(self) -> str:
+        """A database that the role may not enter is explained with a command that makes it so."""
+        m = self.machine
+        (m.root / "srv" / "answers.toml").write_text(
+            f'[telegram]\ntoken = "{BOT_TOKEN}"\nadmins = [777]\napi_base = "http://127.0.0.1:{TELEGRAM}"\n'
+            '[database]\nurl = "postgresql://vpnd@/second?host=/run/postgresql"\n'
+            f'[cryptopay]\ntoken = "{CRYPTO_TOKEN}"\napi_base = "http://127.0.0.1:{CRYPTOPAY}/api"\n'
+        )
+        second = "--config /srv/second/vpnd.toml --drop-in /srv/second/drop-in.conf"
+        ask = f"/opt/vpnd/bin/vpnd init {second} --answers /srv/answers.toml"
+        refused = m.run(ask, check=False)
+        remedy = re.search(r"runuser -u postgres -- [^;\n]+", refused.stderr)
+        if refused.returncode != 1 or remedy is None:
+            raise Fault(refused.stdout + refused.stderr)
+        m.run(remedy[0])
+        said = m.out(ask)
+        m.run("runuser -u postgres -- dropdb second")
+        return next(line for line in said.splitlines() if "PostgreSQL" in line)
 
     def step_start(self) -> str:
         m = self.machine
         m.run("CREDENTIALS_DIRECTORY=/etc/vpnd/credentials /opt/vpnd/bin/vpnd check-config")
-        m.run("systemctl start vpnd.socket vpnd.service")
-        m.ready()
+        m.ready()  # it was started by the script
         if not m.out("journalctl -u vpnd -o json VPND_EVENT=http.inherited"):
             raise Fault("the socket of systemd is not used")
         return m.show("vpnd", "StatusText")
@@ -388,8 +520,8 @@ class Life:
             raise Fault(kept)
         m.run("sh /srv/contrib/install.sh --remove --purge")
         left = m.out(
-            "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /var/log -o -path /var/lib/postgresql"
-            " -o -path /var/cache -o -path /run \\) -prune -o -name '*vpnd*' -print"
+            "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /usr/local/src -o -path /var/log"
+            " -o -path /var/lib/postgresql -o -path /var/cache -o -path /run \\) -prune -o -name '*vpnd*' -print"
         )
         users = m.run("getent passwd vpnd vpnd-node", check=False).stdout
         if left or users:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets as secrets_module
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,8 @@ from vpnd.payments.terms import terms_of, topups_of
 from vpnd.runtime import journal
 from vpnd.runtime.redact import redact
 from vpnd.shell.init_checks import SECONDS, present_certificate, run_check
-from vpnd.shell.init_dialogue import AnswersWrong, ChecksFailed, Dialogue, missing
+from vpnd.shell.init_database import ACCOUNT
+from vpnd.shell.init_dialogue import AnswersWrong, ChecksFailed, Dialogue, malformed, missing
 from vpnd.shell.init_files import in_the_way, put, unwritable
 from vpnd.shell.init_questions import Answers, CheckName, Question
 from vpnd.shell.init_sources import SecretUnreadable, gather, local_time_zone, secret_in
@@ -104,14 +106,14 @@ def _init(order: Order) -> int:
     token = secret_in(agent_token) if agent_token.is_file() else None
 
     def fresh() -> Answers:
-        return Answers(zone=local_time_zone(), agent_token=token, given=frozenset(given))
+        account = ACCOUNT if layout.drop_in is not None else None
+        return Answers(zone=local_time_zone(), agent_token=token, given=frozenset(given), account=account)
 
     asking = order.questions and sys.stdin.isatty() and sys.stdout.isatty()
-    if not asking:
-        faults = missing(given, fresh())
-        if faults:
-            raise AnswersWrong(faults)
-    else:
+    faults = malformed(given) if asking else missing(given, fresh())
+    if faults:
+        raise AnswersWrong(faults)
+    if asking:
         _greet(order)
     person = Person() if asking else None
     dialogue = Dialogue(
@@ -129,6 +131,8 @@ def _init(order: Order) -> int:
             _complain(fault)
         _complain("nothing was written; --no-checks writes without looking")
         return FAILED
+    for sentence in dialogue.unused():
+        sys.stdout.write(f"note   {sentence}\n")
     return _write(order, answers, person)
 
 
@@ -150,6 +154,7 @@ def _write(order: Order, answers: Answers, person: Person | None) -> int:
             _complain(f"{place} is there already, with another content; --force replaces it and keeps a copy")
         _complain("nothing was written")
         return FAILED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from here on something is written, in milliseconds
     copies = put(files, layout)
     for file in files:
         sys.stdout.write(f"wrote  {file.path}\n")

@@ -126,7 +126,7 @@ async def _admins(answers: Answers) -> Verdict:
 
 
 async def _database(answers: Answers) -> Verdict:
-    return await ask_as(answers.value("database.url"))
+    return await ask_as(answers.value("database.url"), answers.account)
 
 
 @asynccontextmanager

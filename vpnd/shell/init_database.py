@@ -1,7 +1,7 @@
 """The database as `vpnd init` looks at it, in a process of its own: `python -m vpnd.shell.init_database`.
 
 The PostgreSQL of this machine knows a user by the account that asks, and the daemon's is not root's: so the question is asked as
-the daemon's account where there is one. The URL comes on standard input, since a command line can be read by everybody; the
+the daemon's account where systemd starts it. The URL comes on standard input, since a command line can be read by everybody; the
 verdict leaves as JSON.
 """
 
@@ -152,13 +152,17 @@ def _explained(error: DatabaseError, url: str) -> Verdict:
     return doubt(str(error), "is the server running, and is it let through by its firewall?")
 
 
-async def ask_as(url: str, *, account: str = ACCOUNT) -> Verdict:
-    """Ask in a process of its own, as `account` if we may become it and there is such an account.
+async def ask_as(url: str, account: str | None) -> Verdict:
+    """Ask in a process of its own, as `account` if one is named, there is one, and we may become it.
 
     Bounded by the caller; a cancellation ends the process.
     """
     who: dict[str, Any] = {}
-    if os.geteuid() == 0 and (entry := await trio.to_thread.run_sync(_entry, account)) is not None:
+    if (
+        account is not None
+        and os.geteuid() == 0
+        and (entry := await trio.to_thread.run_sync(_entry, account)) is not None
+    ):
         who = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
     refusal = ""
     done = None
@@ -176,7 +180,7 @@ async def ask_as(url: str, *, account: str = ACCOUNT) -> Verdict:
         as_whom = f" as {account}" if who else ""
         return doubt(
             f"the question could not be asked{as_whom}: {refusal or 'it broke off'}",
-            f"may {account} read and run {sys.executable}?",
+            f"may {account or 'this account'} read and run {sys.executable}?",
         )
 
 

@@ -17,7 +17,7 @@ from vpnd.runtime.redact import register_secret
 from vpnd.shell.init_questions import QUESTIONS, Answers, CheckName, Question, is_here
 from vpnd.shell.init_verdict import Verdict
 
-__all__ = ["AnswersWrong", "ChecksFailed", "Dialogue", "Given", "Terminal", "missing"]
+__all__ = ["AnswersWrong", "ChecksFailed", "Dialogue", "Given", "Terminal", "malformed", "missing"]
 
 Check = Callable[[CheckName, Answers], Verdict]
 Present = Callable[[str], str | None]
@@ -76,7 +76,7 @@ class Terminal(Protocol):
 
 
 def missing(given: Mapping[str, Given], answers: Answers) -> list[str]:
-    """Fill in what was given and what has a default; return a sentence for each answer that is missing or malformed.
+    """Fill in what was given and what has a default; return a sentence for each answer that is missing, malformed or needless.
 
     Nothing is asked and nothing is checked.
     """
@@ -84,10 +84,7 @@ def missing(given: Mapping[str, Given], answers: Answers) -> list[str]:
     for question in QUESTIONS:
         source = given.get(question.name)
         if not question.needed(answers):
-            if source is not None and not source.found and source.text != question.default(answers):
-                faults.append(
-                    f"{question.name} is given ({source.source}), and is only needed {question.when}"
-                )
+            faults += _needless(question, source, answers)
             continue
         text = source.text if source is not None else (question.default(answers) if question.asked else "")
         if text is None:
@@ -96,10 +93,29 @@ def missing(given: Mapping[str, Given], answers: Answers) -> list[str]:
         try:
             answers.put(question, text)
         except RefusalError as error:
-            faults.append(
-                f"{question.name} {error} ({source.source if source is not None else 'its default'})"
-            )
+            where = source.source if source is not None else "its default"
+            faults.append(f"{question.name} {error} ({where})")
     return faults
+
+
+def malformed(given: Mapping[str, Given]) -> list[str]:
+    """Return a sentence for each malformed answer that nobody would be asked for again."""
+    faults = []
+    for question in QUESTIONS:
+        source = given.get(question.name)
+        if source is not None and not question.asked:
+            try:
+                question.read(question.tidy(source.text))
+            except RefusalError as error:
+                faults.append(f"{question.name} {error} ({source.source})")
+    return faults
+
+
+def _needless(question: Question, source: Given | None, answers: Answers) -> list[str]:
+    """Say that an answer was given which is not used; what only was there may lie there."""
+    if source is None or source.found or source.text == question.default(answers):
+        return []
+    return [f"{question.name} is given ({source.source}), and is only needed {question.when}"]
 
 
 @define
@@ -142,6 +158,11 @@ class Dialogue:
         if self.faults:
             raise ChecksFailed(self.faults)
         return self.answers
+
+    def unused(self) -> list[str]:
+        """Return a sentence for each answer that was given and is not used."""
+        left = [question for question in QUESTIONS if not question.needed(self.answers)]
+        return [fault for one in left for fault in _needless(one, self.given.get(one.name), self.answers)]
 
     def _next(self) -> Question | None:
         """The first question that is open. What is not needed any more is forgotten on the way."""

@@ -38,11 +38,13 @@ class Answers:
         zone: the time zone of this machine.
         agent_token: the token of an agent on this machine.
         given: the names of what is answered beforehand.
+        account: whose processes the daemon will be, where systemd starts it; None: our own.
     """
 
     zone: str = "UTC"
     agent_token: str | None = None
     given: Collection[str] = ()
+    account: str | None = None
     texts: dict[str, str] = field(factory=dict)
     values: dict[str, Any] = field(factory=dict)
     learned: dict[str, str] = field(factory=dict)

@@ -104,8 +104,9 @@ def compose(answers: Answers, layout: Layout, secrets: dict[str, str]) -> list[P
             lines = "".join(f"LoadCredential={name}:{layout.secrets / name}\n" for name in extra)
             text = f"# Secrets beside those that vpnd.service names itself; written by `vpnd init`.\n[Service]\n{lines}"
             files.append(Planned(layout.drop_in, text, 0o644))
-    # Its owner alone, unless a unit's user has to read it; there is no secret in it.
-    files.append(Planned(layout.config, _configuration(answers, layout, secrets), 0o644))
+    # The unit's user has to read it. Whoever starts the daemon by himself reads his own.
+    mode = 0o644 if layout.drop_in is not None else 0o600
+    files.append(Planned(layout.config, _configuration(answers, layout, secrets), mode))
     return files
 
 
