@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import trio
 from attrs import define, field
@@ -44,6 +45,13 @@ class Terminal:
         """Type a line."""
         await trio.lowlevel.checkpoint()
         os.write(self.master, (line + end).encode())
+
+    async def waits(self, *, patience: float = 20.0) -> None:
+        """Wait until the program sleeps, as it does in reading: a Ctrl-C between its prompt and that would not be heard."""
+        state = Path(f"/proc/{self.process.pid}/stat")
+        with trio.fail_after(patience):
+            while state.read_text().rpartition(")")[2].split()[0] != "S":
+                await trio.sleep(0.005)
 
     async def answer(self, prompt: str, line: str) -> str:
         """Wait for a prompt, and type the answer; return what was on the screen before it."""

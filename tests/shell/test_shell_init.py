@@ -82,6 +82,9 @@ class Played:
     def settle(self) -> Literal["again", "change", "keep"]:
         return self.settles.pop(0)
 
+    def looks(self) -> None:
+        self.heard.append("looking")
+
     def may_replace(self, places: Sequence[Path]) -> bool:
         raise AssertionError(places)
 
@@ -273,6 +276,26 @@ def test_what_was_given_is_not_asked_unless_it_is_wrong() -> None:
 
     assert person.asked == [("telegram.admins", "777", True)]
     assert answers.value("telegram.admins") == (778,)
+
+
+def test_a_person_may_go_back() -> None:
+    """Step by step, to what was asked; each answer is the default of its question, and what was not gone back to stays."""
+    person = Played([TOKEN, "777", "<", "<", "", "778", "<", "779", *[""] * 9])
+
+    answers = Dialogue(Answers(), {}, person, checks()).hold()
+
+    assert person.names[:8] == [
+        *("telegram.token", "telegram.admins", "database.url", "telegram.admins"),
+        *("telegram.token", "telegram.admins", "database.url", "telegram.admins"),
+    ]
+    assert person.asked[4] == ("telegram.token", TOKEN, True)
+    assert answers.value("telegram.admins") == (779,)
+    assert answers.value("telegram.token") == TOKEN
+    stuck = Played([TOKEN, "777", "postgresql://a/b", "<", "778", *[""] * 9])
+    check = checks(database=[wrong("no such role", "make it")])
+    assert Dialogue(Answers(), {}, stuck, check).hold().value("telegram.admins") == (778,)
+    first = Played(["<", TOKEN, "777", *[""] * 9])
+    assert Dialogue(Answers(), {}, first, checks()).hold().value("telegram.token") == TOKEN
 
 
 def test_an_answer_that_makes_others_needless_forgets_them() -> None:

@@ -362,7 +362,8 @@ async def test_a_person_may_leave_at_any_time(tmp_path: Path) -> None:
             await terminal.answer("Token of the bot (not shown): ", TOKEN[:20])
             await terminal.until("must be a bot token")
             await terminal.answer("Token of the bot (not shown): ", TOKEN)
-            await terminal.until("Your Telegram id")
+            await terminal.until("Your Telegram id, a number (several: with commas): ")
+            await terminal.waits()
             await terminal.type(key, end="")
             assert await terminal.end() in (code, -signal.SIGINT)
             assert "nothing was written" in terminal.screen

@@ -19,7 +19,7 @@ from vpnd.runtime import journal
 from vpnd.runtime.redact import redact
 from vpnd.shell.init_checks import SECONDS, present_certificate, run_check
 from vpnd.shell.init_database import ACCOUNT
-from vpnd.shell.init_dialogue import AnswersWrong, ChecksFailed, Dialogue, malformed, missing
+from vpnd.shell.init_dialogue import BACK, AnswersWrong, ChecksFailed, Dialogue, malformed, missing
 from vpnd.shell.init_files import in_the_way, put, unwritable
 from vpnd.shell.init_questions import Answers, CheckName, Question
 from vpnd.shell.init_sources import SecretUnreadable, gather, local_time_zone, secret_in
@@ -131,6 +131,7 @@ def _init(order: Order) -> int:
             _complain(fault)
         _complain("nothing was written; --no-checks writes without looking")
         return FAILED
+    sys.stdout.write("\n" if asking else "")
     for sentence in dialogue.unused():
         sys.stdout.write(f"note   {sentence}\n")
     return _write(order, answers, person)
@@ -192,12 +193,10 @@ def _take(files: list[Planned], secrets: Mapping[str, str]) -> None:
 
 
 def _greet(order: Order) -> None:
+    checked = f"is checked where it can be ({SECONDS:g} s at most)" if order.checks else "is taken unchecked"
     sys.stdout.write(
-        f"A first configuration of the shop, {order.layout.config}. Enter takes what stands in brackets, ? explains,\n"
-        f"Ctrl-C leaves and writes nothing. Each answer is checked where it can be ({SECONDS:g} s at most).\n"
-        if order.checks
-        else f"A first configuration of the shop, {order.layout.config}. Enter takes what stands in brackets, ? explains,\n"
-        "Ctrl-C leaves and writes nothing. Nothing is checked live.\n"
+        f"A first configuration of the shop, {order.layout.config}. Enter takes what stands in brackets, ? explains, {BACK}"
+        f" goes back,\nCtrl-C leaves and writes nothing. Each answer {checked}.\n"
     )
 
 

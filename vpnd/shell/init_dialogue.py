@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from attrs import define, field, frozen
 
@@ -17,7 +17,10 @@ from vpnd.runtime.redact import register_secret
 from vpnd.shell.init_questions import QUESTIONS, Answers, CheckName, Question, is_here
 from vpnd.shell.init_verdict import Verdict
 
-__all__ = ["AnswersWrong", "ChecksFailed", "Dialogue", "Given", "Terminal", "malformed", "missing"]
+__all__ = ["BACK", "AnswersWrong", "ChecksFailed", "Dialogue", "Given", "Terminal", "malformed", "missing"]
+
+#: Typed for an answer: the question before is asked again, with its answer as the default.
+BACK: Final = "<"
 
 Check = Callable[[CheckName, Answers], Verdict]
 Present = Callable[[str], str | None]
@@ -54,8 +57,12 @@ class Terminal(Protocol):
     def ask(self, question: Question, default: str | None, *, again: bool) -> str:
         """Ask; return what was typed, or `default` for nothing. `again`: the default is what was answered before.
 
-        Raises EOFError at the end of the input.
+        `BACK` leads to the question that was asked before this one. Raises EOFError at the end of the input.
         """
+        ...
+
+    def looks(self) -> None:
+        """Tell that a check has begun, which may take a while."""
         ...
 
     def settle(self) -> Literal["again", "change", "keep"]:
@@ -141,6 +148,7 @@ class Dialogue:
     faults: list[str] = field(factory=list)
     _settled: set[str] = field(factory=set)
     _asked: set[str] = field(factory=set)
+    _trail: list[str] = field(factory=list)
 
     def hold(self) -> Answers:
         """Go through all questions until each has an answer that holds, or that was kept.
@@ -186,6 +194,12 @@ class Dialogue:
             former = self.answers.texts.get(name)
             default = former if former is not None else question.default(self.answers)
             text, source = self.terminal.ask(question, default, again=former is not None), ""
+            trail = [each for each in self._trail if each != name]
+            if text == BACK:
+                self._settled -= set(trail[-1:])
+                self._trail = trail[:-1]
+                return False
+            self._trail = [*trail, name]
         self._asked.add(name)
         if question.secret:
             register_secret(text)
@@ -204,6 +218,8 @@ class Dialogue:
         if question.check is None or self.check is None:
             return
         while True:
+            if self.terminal is not None:
+                self.terminal.looks()
             verdict = self.check(question.check, self.answers)
             self.answers.learned.update(verdict.learned)
             if self.terminal is None:

@@ -72,12 +72,18 @@ class Person:
             _say(f"   {place}")
         return input("Replace them, and keep a copy of each? y or n [n]: ").strip().lower() in ("y", "yes")
 
+    def looks(self) -> None:
+        """Tell that a check has begun; the verdict takes the line."""
+        sys.stdout.write("   checking …")
+        sys.stdout.flush()
+
     def refused(self, question: Question, why: str) -> None:
         """Tell that an answer cannot be taken."""
         _say(f"   no: {question.name} {why}")
 
     def told(self, question: Question, verdict: Verdict) -> None:
         """Tell a check's verdict, what is worth a word, and what helps."""
+        sys.stdout.write("\r\x1b[K")
         word = {"good": "ok", "doubt": "unsure", "wrong": "no"}[verdict.kind]
         _say(f"   {word}: {verdict.text}")
         if verdict.remedy:
