@@ -31,8 +31,6 @@ from vpnd.shell.init_verdict import Verdict, good
 
 pytestmark = pytest.mark.postgres
 
-GROUP = -1001
-
 
 def having(texts: dict[str, str]) -> Answers:
     """Answers with these texts."""
@@ -82,7 +80,7 @@ async def test_the_bot_is_shown_by_its_name() -> None:
 
 
 async def test_admins_are_shown_by_their_names() -> None:
-    """Who has written to the bot is known to it; who has not is told to; a group is no admin."""
+    """Who has written to the bot is known to it; who has not is told to."""
     async with open_town() as town:
         await town.telegram(
             "message",
@@ -247,17 +245,34 @@ async def test_a_database_that_the_daemon_could_not_use(
     assert (verdict.kind, "tables of something else" in verdict.text) == ("doubt", True), verdict
 
 
-async def test_encoding_and_rights_are_looked_at(shop: ShopWorld, database_url: str) -> None:
-    """A database that cannot hold every name, and one whose role may not make the schema, are wrong."""
+async def test_encoding_and_rights_are_looked_at(
+    shop: ShopWorld,
+    database_url: str,
+    _admin: Any,  # noqa: PT019 - its value is used
+) -> None:
+    """A database that cannot hold every name, one that takes no writes, and one whose role may not make the schema, are wrong."""
     name = urlsplit(database_url).path.lstrip("/")
+    _admin.run(
+        "create database bytes_only encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C' template template0"
+    )
     await shop.execute("create role a_guest login")
+    await shop.execute("create role a_reader login")
+    await shop.execute("alter role a_reader set default_transaction_read_only = on")
     try:
-        guest = at(database_url, netloc=urlsplit(database_url).netloc.replace("vpnd", "a_guest"))
-        verdict = await judge(guest)
+        verdict = await judge(at(database_url, path="/bytes_only"))
+        assert (verdict.kind, "has the encoding SQL_ASCII" in verdict.text) == ("wrong", True), verdict
+        assert "--encoding UTF8 --template template0 bytes_only" in verdict.remedy
+
+        there = urlsplit(database_url).netloc
+        verdict = await judge(at(database_url, netloc=there.replace("vpnd", "a_reader")))
+        assert (verdict.kind, "takes no writes" in verdict.text) == ("wrong", True), verdict
+        verdict = await judge(at(database_url, netloc=there.replace("vpnd", "a_guest")))
         assert verdict.kind == "wrong", verdict
         assert f'alter database "{name}" owner to "a_guest"' in verdict.remedy
     finally:
         await shop.execute("drop role a_guest")
+        await shop.execute("drop role a_reader")
+        _admin.run("drop database bytes_only with (force)")
 
 
 async def test_the_question_is_asked_as_the_daemons_account(empty_database_url: str) -> None:

@@ -110,11 +110,6 @@ async def _admins(answers: Answers) -> Verdict:
             except TelegramError as error:
                 return good("taken as it is", f"Telegram could not be asked who that is: {error}")
             else:
-                if chat.get("type") != "private":
-                    return wrong(
-                        f"{number} is no person but a {chat.get('type')}",
-                        "give the id of your own account; @userinfobot says it",
-                    )
                 seen.append(" ".join(filter(None, (chat.get("first_name"), chat.get("last_name")))))
     bot = answers.learned.get("bot", "the bot")
     notes = (
