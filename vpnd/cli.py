@@ -222,7 +222,7 @@ def _run(arguments: argparse.Namespace) -> int:
     settings = load(arguments)
     from vpnd.daemon import run
 
-    return run(settings, sandbox=arguments.sandbox)
+    return run(settings, sandbox=arguments.sandbox, reread=lambda: _settings(arguments, "daemon"))
 
 
 def _node_run(arguments: argparse.Namespace) -> int:
