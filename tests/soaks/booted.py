@@ -11,7 +11,6 @@ The chapters, each in a fresh copy; without a name all are played:
     life      install, start, reload, kill -9, a hang, a node, an upgrade, one that does not start, removal
     tour      every flow of customers and operators under the very unit; journal, catalog, secrets, reload, load, watchdog
     readme    the two commands of README.md, as a newcomer types them
-    page      docs/install.md word for word, up to a shop that answers
 
 Exits 0 only if each step was seen.
 """
@@ -28,12 +27,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "booted"))
 
+from journal import Journal
 from life import Life
 from machine import Boot, Chapter, booted, fetch_players, fetch_tools, fetch_wheels, make_base, make_root
+from readme import Readme
 from tour import WholeTour
+from troubles import Reload, Secrets, Watchdog
 
 #: What is played one after the other in one system.
-CHAPTERS: dict[str, tuple[type[Chapter], ...]] = {"life": (Life,), "tour": (WholeTour,)}
+CHAPTERS: dict[str, tuple[type[Chapter], ...]] = {
+    "life": (Life,),
+    "tour": (WholeTour, Journal, Reload, Secrets, Watchdog),
+    "readme": (Readme,),
+}
 #: What a chapter needs beside what an operator's server gets.
 MORE = {"tour": fetch_players, "readme": fetch_tools}
 
