@@ -53,7 +53,7 @@ class Readme(Chapter):
         if "<html" not in page:
             raise Fault(page[:300])
         m.run("systemctl kill --kill-who=main -s INT demo")
-        m.until("its end", lambda: m.show("demo", "ActiveState") != "active", 30)
+        m.until("its end", lambda: m.show("demo", "SubState") != "running", 30)
         left = m.run("pgrep -fa 'vpnd|postgres|xray'", check=False).stdout
         if left:
             raise Fault(f"left behind: {left}")

@@ -104,7 +104,18 @@ class Reload(Chapter):
         (self.machine.root / place.lstrip("/")).write_text(text)
 
     def _reload(self) -> None:
-        self.machine.run("systemctl reload vpnd")
+        """Reload, and wait until it is through: systemd 252 does not wait for READY. The texts are what is read last."""
+        m = self.machine
+
+        def read() -> int:
+            return len(
+                m.run("journalctl -u vpnd VPND_EVENT=texts.read -o cat", check=False).stdout.splitlines()
+            )
+
+        before = read()
+        m.run("systemctl reload vpnd")
+        m.until("the end of the reload", lambda: read() > before)
+        time.sleep(0.5)  # READY and its line follow the texts
 
     def _last(self, event: str) -> dict[str, str]:
         return dict(json.loads(self.machine.out(f"journalctl -u vpnd VPND_EVENT={event} -o json -n 1")))
@@ -147,12 +158,13 @@ class Watchdog(Chapter):
 
     def step_a_database_that_is_frozen(self) -> str:
         m = self.machine
-        m.run("systemctl kill --kill-who=all -s STOP postgresql@15-main")
+        processes = m.out("pgrep -u postgres").split()
+        m.run(f"kill -STOP {' '.join(processes)}")
         try:
             told = self._lives("a frozen server")
             status = m.show("vpnd", "StatusText")
         finally:
-            m.run("systemctl kill --kill-who=all -s CONT postgresql@15-main")
+            m.run(f"kill -CONT {' '.join(processes)}")
         if "database: away" not in status:
             raise Fault(status)
         m.ready()
@@ -234,6 +246,7 @@ class Secrets(Chapter):
         m.run("systemctl restart postgresql")
         m.ready()
         # Commands that fail: a configuration with secrets in it, a database that refuses them.
+        self._say("")
         text = (m.root / "etc/vpnd/vpnd.toml").read_text()
         token = (m.root / "etc/vpnd/credentials/telegram.token").read_text()
         broken = text.replace("[telegram]", f'[telegram]\ntoken = "{token}x y"').replace(

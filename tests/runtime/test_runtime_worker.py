@@ -397,6 +397,29 @@ async def test_each_outage_is_said_and_other_failures_every_time(autojump_clock:
     ]
 
 
+async def test_a_server_that_stands_still_is_one_outage(autojump_clock: Clock) -> None:
+    """Refusals and timeouts come in turn while a server is frozen: all of it is told once."""
+
+    class Slow(Exception):
+        no_answer = True
+
+    errors: list[Exception | None] = [Slow(), _Away(), Slow(), Slow(), _Away(), None]
+
+    async def work() -> int:
+        error = errors.pop(0)
+        if error is not None:
+            raise error
+        return 0
+
+    runner = WorkerRunner(Job("t", 10, 5, work))
+    with journal.capture() as entries:
+        while errors:
+            await runner.run_once()
+
+    told = [entry.event for entry in entries if entry.level != "debug" and not entry.tag]
+    assert told == ["worker.failed", "worker.back"]
+
+
 async def test_an_iteration_that_hangs_does_not_end_an_outage(autojump_clock: Clock) -> None:
     """A boundary that answers with silence is not back."""
     steps = ["away", "hangs", "away", "fine"]

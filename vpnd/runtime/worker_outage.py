@@ -1,6 +1,6 @@
 """What a worker says of its failures: each one in full, but an outage once, and once that it is over.
 
-A boundary that is away fails every iteration of every worker with one and the same error. Fifteen tracebacks a minute tell
+A boundary that is away, or stands still, fails every iteration of every worker for one and the same reason. Fifteen tracebacks a minute tell
 nobody more than one of each worker, and bury what is new. So the first iteration that fails because of it is said with its
 traceback, the next ones are counted (and said at the debug level), and the first one for which the boundary is there again
 says how long it lasted and how many iterations it cost.
@@ -25,6 +25,13 @@ def boundary_down(error: BaseException) -> bool:
     return bool(getattr(error, "boundary_down", False))
 
 
+def unanswered(error: BaseException) -> bool:
+    """Return whether an error, or any of a group, says that a boundary is away or gave no answer (``no_answer``)."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(unanswered(inner) for inner in error.exceptions)
+    return boundary_down(error) or bool(getattr(error, "no_answer", False))
+
+
 class Failures:
     """The failures of one worker's iterations."""
 
@@ -41,7 +48,7 @@ class Failures:
 
     def failed(self, error: BaseException) -> None:
         """Say that an iteration failed with `error`; of an outage, only the first one."""
-        if not boundary_down(error):
+        if not unanswered(error):
             self.over()
             journal.error(
                 "worker.failed",
@@ -55,15 +62,15 @@ class Failures:
             self._since = trio.current_time()
             journal.error(
                 "worker.failed",
-                message=f"An iteration of {self._worker} failed: what it needs is away."
-                " Until it is back, failures are only counted",
+                message=f"An iteration of {self._worker} failed: what it needs is away or gives no answer."
+                " Until it answers, failures are only counted",
                 exc_info=error,
                 worker=self._worker,
             )
         else:
             journal.debug(
                 "worker.still_failing",
-                message=f"An iteration of {self._worker} failed, what it needs is still away: {plainest(error)}",
+                message=f"An iteration of {self._worker} failed, what it needs is as before: {plainest(error)}",
                 worker=self._worker,
                 failures=self._outage,
             )

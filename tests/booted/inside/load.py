@@ -16,10 +16,11 @@ import trio
 from play import visiting
 
 from vpnd.bot import callbacks
-from vpnd.sandbox.customer import Customer, buttons_of, code_of
+from vpnd.sandbox.customer import Customer, NotSeen, buttons_of, code_of
+from vpnd.sandbox.programs import ProgramFailed
 from vpnd.sandbox.world import World
 
-CUSTOMERS = 40
+CUSTOMERS = 24
 #: Longest a customer may wait for the answer to a press, in seconds.
 PATIENCE = 10.0
 
@@ -30,7 +31,7 @@ class Answers:
     def __init__(self) -> None:
         self.took: list[float] = []
         self.receipts = 0
-        self.lost = 0
+        self.lost = self.astray = self.unpaid = 0
 
     def __str__(self) -> str:
         times = sorted(self.took) or [math.inf]
@@ -40,7 +41,7 @@ class Answers:
         ]
         return (
             f"{len(times)} answers to {CUSTOMERS} customers, {', '.join(at)}, {times[-1]:.2f} s at worst,"
-            f" {self.receipts} receipts, {self.lost} never"
+            f" {self.receipts} receipts, {self.unpaid} bills left, {self.astray} astray, {self.lost} never answered"
         )
 
 
@@ -57,9 +58,13 @@ async def live(world: World, number: int, answers: Answers) -> None:
                 press = customer.press("go on", lambda a, kind=kind: isinstance(a, kind), since=since)
                 since = await _timed(customer, answers, press, following)
             if turn % 4 == 0:
-                await _buy(world, customer, answers, since)
-        except trio.TooSlowError:
+                with trio.move_on_after(PATIENCE) as scope:
+                    await _buy(world, customer, answers, since)
+                answers.unpaid += scope.cancelled_caught
+        except (trio.TooSlowError, NotSeen):
             answers.lost += 1
+        except ProgramFailed:
+            answers.astray += 1  # the screen changed under his finger: a notice, or a press of before
 
 
 async def _timed(customer: Customer, answers: Answers, step, following: type) -> int:
@@ -80,14 +85,13 @@ async def _timed(customer: Customer, answers: Answers, step, following: type) ->
 
 async def _buy(world: World, customer: Customer, answers: Answers, since: int) -> None:
     before = customer.event
-    with trio.fail_after(3 * PATIENCE):
-        await customer.press(
-            "pay", lambda a: isinstance(a, callbacks.Pay) and a.method == "yookassa", since=since
-        )
-        bill = await customer.wait_for("a bill", lambda m: payers.bill_of(m) is not None, since=before)
-        paid = customer.event
-        await payers.pay(world, customer, bill)
-        await customer.wait_for("a receipt", lambda m: bool(code_of(m)), since=paid)
+    await customer.press(
+        "pay", lambda a: isinstance(a, callbacks.Pay) and a.method == "yookassa", since=since
+    )
+    bill = await customer.wait_for("a bill", lambda m: payers.bill_of(m) is not None, since=before)
+    paid = customer.event
+    await payers.pay(world, customer, bill)
+    await customer.wait_for("a receipt", lambda m: bool(code_of(m)), since=paid)
     answers.receipts += 1
 
 
