@@ -1,6 +1,6 @@
 """What a worker says of its failures: each one in full, but an outage once, and once that it is over.
 
-A boundary that is away, or stands still, fails every iteration of every worker for one and the same reason. Fifteen tracebacks a minute tell
+A boundary that is away, or stands still, fails each iteration of every worker for one reason. Fifteen tracebacks a minute tell
 nobody more than one of each worker, and bury what is new. So the first iteration that fails because of it is said with its
 traceback, the next ones are counted (and said at the debug level), and the first one for which the boundary is there again
 says how long it lasted and how many iterations it cost.
