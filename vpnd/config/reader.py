@@ -211,7 +211,7 @@ class Reader:
                     continue
                 row[strength] = table
                 labels.setdefault(folded, label if strength == len(layers) - 1 else label.replace("_", "-"))
-        # A secret for what nobody configures opens nothing and is no fault: a node was removed, say, while systemd hands its token
+        # A secret for what nobody configures opens nothing and is no fault: a node was removed, say, and systemd hands its token
         # over until the next start.
         merged = {
             folded: row
