@@ -122,6 +122,12 @@ def fetch_players(folder: Path) -> None:
     subprocess.run([*pip, "download", "--no-deps", "--dest", folder, "socksio"], check=True)
 
 
+def fetch_build(folder: Path) -> None:
+    """Add what is needed to install a checkout."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-qq"]
+    subprocess.run([*pip, "download", "--no-deps", "--dest", folder, "setuptools>=77", "wheel"], check=True)
+
+
 def fetch_tools(folder: Path) -> None:
     """Add what a checkout installs for its developers, and what its build needs."""
     subprocess.run(

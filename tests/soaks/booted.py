@@ -11,6 +11,7 @@ The chapters, each in a fresh copy; without a name all are played:
     life      install, start, reload, kill -9, a hang, a node, an upgrade, one that does not start, removal
     tour      every flow of customers and operators under the very unit; journal, catalog, secrets, reload, load, watchdog
     readme    the two commands of README.md, as a newcomer types them
+    page      docs/install.md word for word, up to a shop that answers, a node, an upgrade and the removal
 
 Exits 0 only if each step was seen.
 """
@@ -29,7 +30,18 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "booted"))
 
 from journal import Journal
 from life import Life
-from machine import Boot, Chapter, booted, fetch_players, fetch_tools, fetch_wheels, make_base, make_root
+from machine import (
+    Boot,
+    Chapter,
+    booted,
+    fetch_build,
+    fetch_players,
+    fetch_tools,
+    fetch_wheels,
+    make_base,
+    make_root,
+)
+from page import Page
 from readme import Readme
 from tour import WholeTour
 from troubles import Reload, Secrets, Watchdog
@@ -39,9 +51,10 @@ CHAPTERS: dict[str, tuple[type[Chapter], ...]] = {
     "life": (Life,),
     "tour": (WholeTour, Journal, Reload, Secrets, Watchdog),
     "readme": (Readme,),
+    "page": (Page,),
 }
 #: What a chapter needs beside what an operator's server gets.
-MORE = {"tour": fetch_players, "readme": fetch_tools}
+MORE = {"tour": fetch_players, "readme": fetch_tools, "page": fetch_build}
 
 say = partial(print, flush=True)
 
