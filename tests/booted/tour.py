@@ -214,7 +214,7 @@ class WholeTour(Chapter):
 
     def _unit(self, name: str, arguments: str) -> None:
         self.machine.run(
-            f"systemd-run --quiet --unit={name} --property=LogLevelMax=warning {PYTHON} {arguments}"
+            f"systemd-run --quiet --unit={name} --description={name} --property=LogLevelMax=warning {PYTHON} {arguments}"
         )
 
 

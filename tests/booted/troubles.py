@@ -18,6 +18,8 @@ LONGER_THAN_THE_WATCHDOG = 40
 #: Until the watchdog has ended the process, and systemd has it serving again.
 WATCHDOG = 75.0
 
+OURS = "_SYSTEMD_UNIT=vpnd.service + _SYSTEMD_UNIT=vpnd-node.service + SYSLOG_IDENTIFIER=vpnd + _PID=1"
+
 #: Breaks the daemon from inside, on a signal: the loop (SIGUSR1), or the client of the database (SIGUSR2).
 SABOTAGE = """
 import signal, time
@@ -41,6 +43,18 @@ signal.signal(signal.SIGUSR2, stick)
 """
 
 
+#: A plan that comes by a reload: those that the tour has edited in the bot are the bot's.
+PLAN = """
+[[plans]]
+id = "fresh"
+titles = { en = "Fresh", ru = "Новый" }
+
+[[plans.offers]]
+days = 7
+prices = { RUB = "77.00" }
+"""
+
+
 class Reload(Chapter):
     """`systemctl reload`: plans, texts, limits and nodes count without another process."""
 
@@ -49,10 +63,7 @@ class Reload(Chapter):
         fingerprint = self._fingerprint()
         process = m.show("vpnd", "MainPID")
         plans = next((m.root / "var" / "tmp" / "out").glob("*.toml")).read_text()
-        cheaper = plans.replace('"199.00"', '"198.00"')
-        if cheaper == plans:
-            raise Fault(f"no plan costs 199.00: {plans[:500]}")
-        self._put("/etc/vpnd/plans.toml", cheaper)
+        self._put("/etc/vpnd/plans.toml", plans + PLAN)
         self._put("/etc/vpnd/texts/en.ftl", "help = Reloaded help.\n")
         self._configure(CONFIG.replace("user_burst = 0", "user_burst = 3\nhttp = 7"))
         self._reload()
@@ -67,6 +78,7 @@ class Reload(Chapter):
         if int(self._last("plans.applied")["VPND_CHANGES"]) < 1:
             raise Fault("no plan has changed")
         self._person("/help", "Reloaded help.")
+        self._person("/buy", "Fresh")
         # A token in a file of its own: systemd hands credentials over at a start only.
         m.run("install -m 0640 -o root -g vpnd /etc/vpnd/credentials/agent.token /etc/vpnd/amsterdam.token")
         table = NODE_TABLE.replace("FINGERPRINT", fingerprint) + 'token_file = "/etc/vpnd/amsterdam.token"\n'
@@ -147,7 +159,9 @@ class Watchdog(Chapter):
         stopped = [m.show(unit, "MainPID") for unit in ("sandbox", "vpnd-node")]
         m.run(f"kill -STOP {' '.join(stopped)}")
         try:
-            told = self._lives("a silent Telegram, a hanging node", extra=30)
+            told = self._lives(
+                "a silent Telegram, a hanging node", extra=60
+            )  # two polls of 30 s have to fail
             status = m.show("vpnd", "StatusText")
         finally:
             m.run(f"kill -CONT {' '.join(stopped)}")
@@ -191,10 +205,7 @@ class Watchdog(Chapter):
         return self._is_ended("USR1")
 
     def step_a_database_client_that_is_stuck(self) -> str:
-        told = self._is_ended("USR2")
-        if not self.machine.out("journalctl -u vpnd VPND_EVENT=watchdog.probe_hangs -o cat"):
-            raise Fault("the journal does not say why")
-        return told
+        return self._is_ended("USR2")
 
     def _lives(self, what: str, extra: int = 0) -> str:
         m = self.machine
@@ -275,7 +286,8 @@ class Secrets(Chapter):
         m = self.machine
         secrets = json.loads(m.out(f"{ENVIRON} {PYTHON} {INSIDE}/secrets_of.py {DATABASE_URL}"))
         places = {
-            "journal": m.out("journalctl --no-pager --all -o export"),
+            # Of the programs of ours, and of systemd about them; the sandbox knows the secrets and is none of it.
+            "journal": m.out(f"journalctl --no-pager --all -o export {OURS}"),
             "metrics": m.out(f"curl -fsS {METRICS}"),
             "audit log": m.out(f"{ENVIRON} {PYTHON} {INSIDE}/tables.py {DATABASE_URL} audit_log alerts"),
             "exports": m.out("cat /var/tmp/out/*"),
