@@ -218,7 +218,7 @@ class Life(Chapter):
             raise Fault(kept)
         m.run("sh /srv/contrib/install.sh --remove --purge")
         left = m.out(
-            "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /var/log -o -path /var/lib/postgresql"
+            "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /usr/local/src -o -path /var/log -o -path /var/lib/postgresql"
             " -o -path /var/cache -o -path /run \\) -prune -o -name '*vpnd*' -print"
         )
         users = m.run("getent passwd vpnd vpnd-node", check=False).stdout
