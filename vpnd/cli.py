@@ -222,7 +222,7 @@ def _run(arguments: argparse.Namespace) -> int:
     settings = load(arguments)
     from vpnd.daemon import run
 
-    return run(settings, sandbox=arguments.sandbox, reread=lambda: _settings(arguments, "daemon"))
+    return run(settings, sandbox=arguments.sandbox, reread=lambda: load(arguments))
 
 
 def _node_run(arguments: argparse.Namespace) -> int:

@@ -1,8 +1,8 @@
 """The chapter of one life: what the install script, the units and the daemon do from the first start to the removal.
 
-Install, start, a customer who writes and gets a picture, reload, a restart under connections, `kill -9`, a process that hangs
-(the watchdog), a database that is down (no restart), the node with its core, journal and catalog, an upgrade, an upgrade that
-does not start, removal.
+Install by the commands of docs/install.md with a person who answers at a terminal, start, a customer who writes and gets a
+picture, reload, a restart under connections, `kill -9`, a process that hangs (the watchdog), a database that is down,
+the node with its core, journal and catalog, an upgrade, an upgrade that does not start, removal.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import time
 import zipfile
 from pathlib import Path
 
-from machine import TELEGRAM, Chapter, Fault
+from machine import CRYPTOPAY, ROOT, TELEGRAM, Chapter, Fault, Terminal
 
 BOT_TOKEN = "4242424242:AAsandbox-sandbox-sandbox-sandbox00"
+CRYPTO_TOKEN = "4242:AAsandboxsandboxsandboxsandboxsand"
 
 #: Who writes to the bot.
 PERSON = {"id": 1001, "first_name": "Alex", "language_code": "en"}
@@ -42,6 +43,17 @@ print(json.dumps(seen))
 """
 
 
+def page_commands() -> list[str]:
+    """What docs/install.md has a newcomer type until the shop answers: the first blocks of its section "The shop"."""
+    page = (ROOT / "docs" / "install.md").read_text("utf-8")
+    section = page.partition("\n## The shop\n")[2].partition("\n### ")[0]
+    return [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+
+
 class Life(Chapter):
     """One life under the units: installed, started, reloaded, killed, hung, upgraded, removed."""
 
@@ -51,23 +63,75 @@ class Life(Chapter):
     def step_install(self) -> str:
         m = self.machine
         (m.root / "srv" / "storm.py").write_text(STORM)
-        said = m.out("sh /srv/contrib/install.sh --wheel /srv/wheels/vpnd-*.whl")
+        self._sandbox()
         self.start_postgres()
-        m.run("runuser -u postgres -- createuser vpnd")
-        m.run("runuser -u postgres -- createdb --owner vpnd --encoding UTF8 --template template0 vpnd")
-        m.run(f"umask 077; printf '%s' '{BOT_TOKEN}' > /etc/vpnd/credentials/telegram.token")
-        m.run(f"printf 'api_base = \"http://127.0.0.1:{TELEGRAM}\"\\n' >> /etc/vpnd/vpnd.toml")
+        commands = page_commands()
+        if (len(commands), commands[-1]) != (4, "sh /usr/local/src/vpnd/contrib/install.sh"):
+            raise Fault(f"docs/install.md says otherwise by now: {commands}")
+        for command in commands[1:3]:  # the packages are here
+            m.run(command)
+        # Nobody asks the real ones here, and what is installed is the wheel and not the checkout.
+        world = f"VPND_TELEGRAM__API_BASE=http://127.0.0.1:{TELEGRAM}"
+        world += f" VPND_CRYPTOPAY__API_BASE=http://127.0.0.1:{CRYPTOPAY}/api"
+        with m.at_terminal(f"{world} {commands[-1]} --wheel /srv/wheels/vpnd-*.whl") as terminal:
+            self._answers(terminal)
+            if terminal.end() != 0:
+                raise Fault(terminal.screen[-1500:])
+        if BOT_TOKEN in terminal.screen or CRYPTO_TOKEN in terminal.screen:
+            raise Fault("a secret was shown")
+        return f"{len(terminal.screen.splitlines())} lines said and answered"
+
+    def _answers(self, terminal: Terminal) -> None:
+        """Answer as docs/install.md does; the database is found by its socket, as the account of the unit."""
+        terminal.answer("Token of the bot (not shown): ", BOT_TOKEN)
+        terminal.until("ok: @")
+        terminal.answer("Your Telegram id, a number (several: with commas): ", "777")
+        terminal.answer("[the PostgreSQL of this machine, as vpnd]: ", "")
+        terminal.until("ok: PostgreSQL")
+        for prompt in ("Name of the shop [", "[RUB]: ", "[ru, en]: ", "Time zone of the shop ["):
+            terminal.answer(prompt, "")
+        terminal.answer("(Enter: nobody): ", "@my_shop_support")
+        terminal.answer("Ways to pay, of stars, cryptopay, yookassa [stars]: ", "stars, cryptopay")
+        terminal.answer("Token of the Crypto Pay app (not shown): ", CRYPTO_TOKEN)
+        terminal.until("ok: the app")
+        terminal.answer("Public address, like https://vpn.example.com (Enter: none): ", "")
+        terminal.answer("(Enter: there is none yet): ", "")
+
+    def _sandbox(self) -> None:
+        """Telegram and the providers, in an environment of their own: they are asked before the program is installed."""
+        m = self.machine
+        m.run("python3 -m venv /srv/sandbox && /srv/sandbox/bin/pip install -q /srv/wheels/vpnd-*.whl")
         m.run(
-            f"systemd-run --quiet --unit=sandbox /opt/vpnd/bin/python -m vpnd.sandbox --telegram-port {TELEGRAM}"
-            f" --bot-token {BOT_TOKEN}"
+            f"systemd-run --quiet --unit=sandbox /srv/sandbox/bin/python -m vpnd.sandbox --telegram-port {TELEGRAM}"
+            f" --cryptopay-port {CRYPTOPAY} --crypto-token {CRYPTO_TOKEN} --bot-token {BOT_TOKEN}"
         )
-        return f"{len(said.splitlines())} lines said"
+        m.until(
+            "the sandbox", lambda: m.run(f"curl -s http://127.0.0.1:{TELEGRAM}/", check=False).returncode == 0
+        )
+
+    def step_answers_of_a_script(self) -> str:
+        """A database that the role may not enter is explained with a command that makes it so."""
+        m = self.machine
+        (m.root / "srv" / "answers.toml").write_text(
+            f'[telegram]\ntoken = "{BOT_TOKEN}"\nadmins = [777]\napi_base = "http://127.0.0.1:{TELEGRAM}"\n'
+            '[database]\nurl = "postgresql://vpnd@/second?host=/run/postgresql"\n'
+            f'[cryptopay]\ntoken = "{CRYPTO_TOKEN}"\napi_base = "http://127.0.0.1:{CRYPTOPAY}/api"\n'
+        )
+        second = "--config /srv/second/vpnd.toml --drop-in /srv/second/drop-in.conf"
+        ask = f"/opt/vpnd/bin/vpnd init {second} --answers /srv/answers.toml"
+        refused = m.run(ask, check=False)
+        remedy = re.search(r"runuser -u postgres -- [^;\n]+", refused.stderr)
+        if refused.returncode != 1 or remedy is None:
+            raise Fault(refused.stdout + refused.stderr)
+        m.run(remedy[0])
+        said = m.out(ask)
+        m.run("runuser -u postgres -- dropdb second")
+        return next(line for line in said.splitlines() if "PostgreSQL" in line)
 
     def step_start(self) -> str:
         m = self.machine
         m.run("CREDENTIALS_DIRECTORY=/etc/vpnd/credentials /opt/vpnd/bin/vpnd check-config")
-        m.run("systemctl start vpnd.socket vpnd.service")
-        m.ready()
+        m.ready()  # it was started by the script
         if not m.out("journalctl -u vpnd -o json VPND_EVENT=http.inherited"):
             raise Fault("the socket of systemd is not used")
         return m.show("vpnd", "StatusText")
@@ -218,8 +282,8 @@ class Life(Chapter):
             raise Fault(kept)
         m.run("sh /srv/contrib/install.sh --remove --purge")
         left = m.out(
-            "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /usr/local/src -o -path /var/log -o -path /var/lib/postgresql"
-            " -o -path /var/cache -o -path /run \\) -prune -o -name '*vpnd*' -print"
+            "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /usr/local/src -o -path /var/log"
+            " -o -path /var/lib/postgresql -o -path /var/cache -o -path /run \\) -prune -o -name '*vpnd*' -print"
         )
         users = m.run("getent passwd vpnd vpnd-node", check=False).stdout
         if left or users:

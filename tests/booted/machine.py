@@ -6,12 +6,16 @@ package index would have is a folder of wheels in it.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,postgresql,ca-certificates,curl,iproute2"
 TELEGRAM = 9001
+CRYPTOPAY = 9002
 WEB = "http://127.0.0.1:8080"
 METRICS = "http://127.0.0.1:9464/metrics"
 
@@ -30,6 +35,52 @@ LEFT_OUT = (".git", ".venv", ".*_cache", "__pycache__", "*.egg-info", "build", "
 
 class Fault(Exception):
     """A step was not seen."""
+
+
+#: What a root shell of a server has; nothing of this machine's own.
+ENVIRON = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "HOME": "/root",
+}
+
+
+class Terminal:
+    """A terminal at which a person answers."""
+
+    def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
+        self.process = process
+        self.screen = ""
+        self._master = master
+        self._seen = 0
+
+    def until(self, words: str, patience: float = 120.0) -> None:
+        """Wait until `words` come behind what was waited for before."""
+        end = time.monotonic() + patience
+        while (found := self.screen.find(words, self._seen)) < 0:
+            if time.monotonic() > end or not self._hear():
+                raise Fault(f"{words!r} did not come: {self.screen[-1500:]}")
+        self._seen = found + len(words)
+
+    def answer(self, prompt: str, line: str) -> None:
+        """Wait for a prompt, and type the answer."""
+        self.until(prompt)
+        os.write(self._master, f"{line}\n".encode())
+
+    def end(self) -> int:
+        """Read to the end, and return how it ended."""
+        while self._hear():
+            pass
+        return self.process.wait(60)
+
+    def _hear(self) -> bool:
+        ready, _, _ = select.select([self._master], [], [], 120)
+        try:
+            came = os.read(self._master, 65536) if ready else b""
+        except OSError:  # nobody has the other side any more
+            came = b""
+        self.screen += came.decode(errors="replace").replace("\r\n", "\n")
+        return bool(came)
 
 
 class Machine:
@@ -53,18 +104,33 @@ class Machine:
         self, command: str, *, check: bool = True, timeout: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """Run a line of shell in it, as root."""
-        environ = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "LC_ALL": "C.UTF-8",
-            "HOME": "/root",
-        }
         done = subprocess.run(
             [*self._enter, "/bin/sh", "-c", command],
-            capture_output=True, text=True, timeout=timeout, check=False, env=environ,
+            capture_output=True, text=True, timeout=timeout, check=False, env=ENVIRON,
         )  # fmt: skip
         if check and done.returncode != 0:
             raise Fault(f"{command}: exit {done.returncode}: {(done.stdout + done.stderr)[-1500:]}")
         return done
+
+    @contextmanager
+    def at_terminal(self, command: str) -> Iterator[Terminal]:
+        """Run a line of shell in it at a terminal, as root; it is killed at the end of the block if it still runs."""
+        master, slave = pty.openpty()
+
+        def log_in() -> None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        process = subprocess.Popen(
+            [*self._enter, "/bin/sh", "-c", command],
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True, preexec_fn=log_in, env=ENVIRON,
+        )  # fmt: skip
+        os.close(slave)
+        try:
+            yield Terminal(process, master)
+        finally:
+            process.kill()
+            process.wait()
+            os.close(master)
 
     def out(self, command: str) -> str:
         """What a command prints."""

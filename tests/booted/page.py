@@ -11,11 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from machine import ROOT, TELEGRAM, Chapter, Fault
+from machine import CRYPTOPAY, ROOT, TELEGRAM, Chapter, Fault
 
 from vpnd.sandbox.world import BOT_TOKEN, CRYPTO_TOKEN
-
-CRYPTOPAY = 9002
 
 #: What is run instead, by pattern: packages are there already, nobody types, and nothing comes from the network.
 INSTEAD = (
@@ -24,9 +22,11 @@ INSTEAD = (
     (r"\bgit pull\b", "true"),
     (r"^systemctl status (\S+)$", r"systemctl --no-pager status \1"),
     (r"install\.sh --node\b.*$", "install.sh --shop --node"),  # beside the shop, as the page's comment has it
-    (r"^sh (\S*)contrib/install\.sh$", r"sh \1contrib/install.sh < /dev/null"),
 )
 ANSWERS = {"telegram.token": BOT_TOKEN, "cryptopay.token": CRYPTO_TOKEN}
+
+#: What is typed where the page shows nothing.
+SECRETS = {"Token of the bot": BOT_TOKEN, "Token of the Crypto Pay app": CRYPTO_TOKEN}
 
 #: What the sandbox adds to a configuration of the page: where its Telegram and its Crypto Pay are.
 WORLD = (
@@ -114,8 +114,11 @@ class Page(Chapter):
     def _follow(self, section: str) -> int:
         """Do what the blocks of a section say; return how many there were."""
         m, count = self.machine, 0
+        dialogue = next((one.text for one in blocks_of(section) if one.example == "dialogue"), "")
         for block in blocks_of(section):
-            if block.language == "sh":
+            if block.language == "sh" and dialogue and block.text.strip().endswith("contrib/install.sh"):
+                self._answer(block.text.strip(), dialogue)
+            elif block.language == "sh":
                 text = block.text
                 for pattern, other in INSTEAD:
                     text = re.sub(pattern, other, text, flags=re.MULTILINE)
@@ -128,6 +131,18 @@ class Page(Chapter):
         if not count:
             raise Fault(f"docs/install.md has no block in its section {section!r}")
         return count
+
+    def _answer(self, command: str, dialogue: str) -> None:
+        """Run a command at a terminal, and answer each question as the page's dialogue does; secrets are not in it."""
+        world = f"VPND_TELEGRAM__API_BASE=http://127.0.0.1:{TELEGRAM}"
+        world += f" VPND_CRYPTOPAY__API_BASE=http://127.0.0.1:{CRYPTOPAY}/api"
+        with self.machine.at_terminal(f"{world} {command}") as terminal:
+            for line in re.findall(r"^ ?\d+\. (.+)$", dialogue, re.MULTILINE):
+                prompt, _, answer = line.rpartition(":")
+                words = re.split(r" [\[(]", prompt)[0]
+                terminal.answer(words, SECRETS.get(words, answer.strip()))
+            if terminal.end() != 0:
+                raise Fault(terminal.screen[-1500:])
 
     def _configure(self, block: Block) -> None:
         m, text = self.machine, block.text

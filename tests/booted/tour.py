@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from machine import ROOT, TELEGRAM, WEB, Chapter, Fault
+from machine import CRYPTOPAY, ROOT, TELEGRAM, WEB, Chapter, Fault
 
 from vpnd.sandbox.targets import DECOY_NAME
 from vpnd.sandbox.world import (
@@ -21,7 +21,7 @@ from vpnd.sandbox.world import (
     YOOKASSA_SHOP,
 )
 
-CRYPTOPAY, YOOKASSA = 9002, 9003
+YOOKASSA = 9003
 
 #: Recognisable wherever it turns up.
 DATABASE_PASSWORD = "planted-Pa55word"
