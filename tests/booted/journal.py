@@ -46,7 +46,7 @@ EXPECTED_OF_NODE: dict[str, tuple[str, ...]] = {
 }
 
 #: Seconds of load, and of a journald that stands still.
-LOAD = 45
+LOAD = 120
 STANDSTILL = 20
 
 
