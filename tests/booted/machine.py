@@ -106,7 +106,7 @@ class Machine:
         """Run a line of shell in it, as root."""
         done = subprocess.run(
             [*self._enter, "/bin/sh", "-c", command],
-            capture_output=True, text=True, timeout=timeout, check=False, env=ENVIRON,
+            capture_output=True, text=True, errors="replace", timeout=timeout, check=False, env=ENVIRON,
         )  # fmt: skip
         if check and done.returncode != 0:
             raise Fault(f"{command}: exit {done.returncode}: {(done.stdout + done.stderr)[-1500:]}")

@@ -172,7 +172,9 @@ class Watchdog(Chapter):
 
     def step_a_database_that_is_frozen(self) -> str:
         m = self.machine
-        processes = m.out("pgrep -u postgres").split()
+        processes = m.out(
+            'for p in /proc/[0-9]*; do [ "$(stat -c %U $p)" = postgres ] && echo ${p#/proc/}; done; true'
+        ).split()
         m.run(f"kill -STOP {' '.join(processes)}")
         try:
             told = self._lives("a frozen server")
@@ -296,7 +298,7 @@ class Secrets(Chapter):
                 "systemctl status --no-pager -l vpnd vpnd-node; systemctl show vpnd vpnd-node"
             ),
             "/proc": m.out(
-                "for p in $(pgrep -f /opt/vpnd/bin/vpnd); do tr '\\0' ' ' < /proc/$p/cmdline; done"
+                "for p in $(systemctl show --value -p MainPID vpnd vpnd-node); do tr '\\0' ' ' < /proc/$p/cmdline; done"
             ),
         }
         found = [
