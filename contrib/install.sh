@@ -1,11 +1,13 @@
 #!/bin/sh
 # Installs, upgrades and removes vpnd on a server with systemd (Debian 12 and newer, Ubuntu 22.04 and newer).
 #
-#   install.sh [--shop] [--node] [--wheel FILE | --version X.Y.Z] [--lock FILE] [--no-start] [--root DIR]
+#   install.sh [--shop] [--node] [--answers FILE] [--wheel FILE | --version X.Y.Z] [--lock FILE] [--no-start] [--root DIR]
 #   install.sh --upgrade [same options]
 #   install.sh --remove [--purge] [--root DIR]
 #
 # --shop      the daemon (what is done without a word)     --node      the agent of a VPN node; both may be given
+# --answers   what `vpnd init` would ask, as a file; without it, it asks in the terminal if there is one, else a first
+#             configuration is written to be filled in
 # --wheel     install this file                            --version   install this version from the package index
 #             (without either: the checkout that this script stands in)
 # --lock      the dependencies with their hashes, in place of the packaged list; an empty file: none
@@ -20,7 +22,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 action=install
 start=yes
-shop='' node='' wheel='' version='' lock='' root='' purge=''
+shop='' node='' answers='' wheel='' version='' lock='' root='' purge=''
 
 say() { printf 'vpnd: %s\n' "$*"; }
 fail() {
@@ -41,6 +43,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --shop) shop=yes ;;
     --node) node=yes ;;
+    --answers) value "$@"; answers=$2; shift ;;
     --wheel) value "$@"; wheel=$2; shift ;;
     --version) value "$@"; version=$2; shift ;;
     --lock) value "$@"; lock=$2; shift ;;
@@ -57,6 +60,7 @@ done
 [ -z "$purge" ] || [ "$action" = remove ] || refuse "--purge goes with --remove"
 [ -z "$wheel" ] || [ -z "$version" ] || refuse "--wheel and --version exclude each other"
 [ -z "$wheel" ] || [ -f "$wheel" ] || refuse "$wheel: there is no such file"
+[ -z "$answers" ] || [ -f "$answers" ] || refuse "$answers: there is no such file"
 [ -z "$lock" ] || [ -f "$lock" ] || refuse "$lock: there is no such file"
 if [ -n "$root" ]; then
     [ -d "$root" ] || refuse "$root: there is no such folder"
@@ -225,14 +229,31 @@ surround() {
     live daemon-reload
 }
 
+# What an owner has to decide is asked by `vpnd init`, which checks each answer live; or it comes from a file.
+answered=''
+first_answers() {
+    if [ -n "$answers" ]; then
+        say "first configuration, of the answers in $answers"
+        "$program/bin/vpnd" init --installer --no-input ${root:+--root "$root"} --answers "$answers" ||
+            fail "an answer is missing or does not hold; mend it and run this again"
+    elif [ -z "$root" ] && [ -t 0 ] && [ -t 1 ]; then
+        say "first questions; Ctrl-C leaves them for later"
+        trap : INT # it ends the questions, and not this script
+        "$program/bin/vpnd" init --installer || say "for later: $program/bin/vpnd init --force"
+        trap - INT
+    fi
+    [ ! -e "$etc/vpnd.toml" ] || answered=yes
+    live daemon-reload
+}
+
 fresh_shop=''
 configure() {
+    if [ -n "$answers" ] && [ -e "$etc/vpnd.toml" ]; then
+        say "the answers are not read: /etc/vpnd/vpnd.toml is there; vpnd init --force --answers FILE replaces it"
+    fi
     if [ -n "$shop" ] && [ ! -e "$etc/vpnd.toml" ]; then
         fresh_shop=yes
-        if [ -t 0 ] && [ -z "$root" ] && "$program/bin/vpnd" init --help >/dev/null 2>&1; then
-            say "first questions"
-            "$program/bin/vpnd" init || say "vpnd init did not get to its end; run it again: $program/bin/vpnd init"
-        fi
+        first_answers
         if [ ! -e "$etc/vpnd.toml" ]; then
             say "writing a first configuration: /etc/vpnd/vpnd.toml"
             cat >"$etc/vpnd.toml" <<'END'
@@ -325,7 +346,12 @@ go_back() { # $1 the former release
 
 next_steps() {
     say "what is left to do:"
-    if [ -n "$shop" ]; then
+    if [ -n "$answered" ] && [ -n "$start" ]; then
+        echo "  shop       systemctl status vpnd; journalctl -u vpnd -f; all its keys: docs/configuration.md"
+    elif [ -n "$answered" ]; then
+        echo "  start      systemctl enable --now vpnd.socket vpnd.service; systemctl status vpnd"
+    elif [ -n "$shop" ]; then
+        echo "  answers    /opt/vpnd/bin/vpnd init --force asks for what is needed, checks it and writes it; or by hand:"
         echo "  database   runuser -u postgres -- createuser vpnd"
         echo "             runuser -u postgres -- createdb --owner vpnd --encoding UTF8 --template template0 vpnd"
         [ -s "$secrets/telegram.token" ] ||

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vpnd import __version__, cli
+from vpnd.shell import arguments
 
 SECRET = "123456789:AAH-secret-of-a-bot-nobody-may-see1"
 
@@ -38,8 +39,8 @@ def no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith(("VPND_", "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY")):
             monkeypatch.delenv(name)
-    monkeypatch.setattr(cli, "DAEMON_CONFIG", tmp_path / "no-vpnd.toml")
-    monkeypatch.setattr(cli, "NODE_CONFIG", tmp_path / "no-node.toml")
+    monkeypatch.setattr(arguments, "DAEMON_CONFIG", tmp_path / "no-vpnd.toml")
+    monkeypatch.setattr(arguments, "NODE_CONFIG", tmp_path / "no-node.toml")
 
 
 def written(folder: Path, text: str) -> str:
@@ -148,7 +149,7 @@ def test_the_default_file_is_read_when_it_is_there(tmp_path: Path, monkeypatch: 
         place = tmp_path / f"{name}.toml"
         place.write_text(text, "utf-8")
         place.chmod(0o600)
-        monkeypatch.setattr(cli, name, place)
+        monkeypatch.setattr(arguments, name, place)
 
     assert cli.main(["check-config"]) == 0
     assert cli.main(["check-config", "--node"]) == 0

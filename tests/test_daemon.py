@@ -109,7 +109,11 @@ def heard(sock: socket.socket) -> list[str]:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, notify: socket.socket, *, sandbox: bool = False
+    settings: Settings,
+    notify: socket.socket,
+    *,
+    sandbox: bool = False,
+    reread: Callable[[], Settings] | None = None,
 ) -> AsyncIterator[Running]:
     """The daemon at work, between servers that stand for the world; it is stopped in order at the end."""
     async with open_sandbox() as world:
@@ -121,7 +125,7 @@ async def running(
         async with (
             service_manager({"NOTIFY_SOCKET": str(notify.getsockname())}) as manager,
             httpx.AsyncClient(base_url=base, trust_env=False, timeout=20) as http,
-            open_daemon(settings, sandbox=sandbox) as daemon,
+            open_daemon(settings, sandbox=sandbox, reread=reread) as daemon,
             trio.open_nursery() as nursery,
         ):
             service = Service(manager, reloads)
@@ -331,7 +335,7 @@ async def test_a_node_that_is_away_is_in_the_status(
         await until(lambda: ready(life))
         await until(lambda: _true(life.daemon.followers[0].away))
 
-        assert life.daemon.status_line() == "node oslo: away"
+        assert life.daemon.status_line() == "serving customers; 1 node; node oslo: away"
 
 
 async def test_a_node_that_is_no_longer_configured_is_forgotten(

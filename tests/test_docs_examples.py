@@ -9,13 +9,18 @@ from typing import Any
 import pytest
 
 from vpnd.config import load_settings
+from vpnd.shell.init_dialogue import Dialogue, missing
+from vpnd.shell.init_files import put
+from vpnd.shell.init_questions import QUESTIONS, Answers
+from vpnd.shell.init_sources import gather
+from vpnd.shell.init_writing import Layout, compose, secrets_of
 from vpnd.shop.plans_file import parse_plans
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 #: A mark, then its block. Only whole files are marked; a fragment that shows one section is not.
-EXAMPLE = re.compile(r"^<!-- example: (\w+) -->\n```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLE = re.compile(r"^<!-- example: (\w+) -->\n```(?:toml|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"^<!-- example: (\w+) -->$", re.MULTILINE)
 
 #: What the pages have an operator put beside the file, under the names that systemd gives to credentials.
@@ -45,7 +50,7 @@ def test_every_mark_has_a_block_of_a_known_kind() -> None:
         text = page.read_text("utf-8")
         kinds = MARK.findall(text)
         assert kinds == [match[1] for match in EXAMPLE.finditer(text)], page.name
-        assert set(kinds) <= {"daemon", "agent", "plans"}, page.name
+        assert set(kinds) <= {"daemon", "agent", "plans", "answers", "dialogue"}, page.name
         found += len(kinds)
     assert found >= 4
 
@@ -66,6 +71,46 @@ def test_a_configuration_is_valid(kind: str, text: str, tmp_path: Path) -> None:
     else:
         settings = load_settings(config, environ, role="agent")
         assert settings.agent.inbounds
+
+
+@pytest.mark.parametrize(("kind", "text"), examples("answers"))
+def test_a_file_of_answers_is_taken(kind: str, text: str, tmp_path: Path) -> None:
+    """`vpnd init` misses nothing in it, and what it writes is a configuration."""
+    assert kind == "answers"
+    for name, value in (
+        ("bot-token", CREDENTIALS["telegram.token"]),
+        ("yookassa-key", "test_key"),
+        ("berlin-token", "0" * 32),
+    ):
+        (tmp_path / name).write_text(value)
+    file, layout = tmp_path / "answers.toml", Layout(tmp_path / "vpnd.toml", tmp_path / "credentials")
+    file.write_text(text.replace("/root/", f"{tmp_path}/"), "utf-8")
+
+    given = gather({}, {}, file, layout.secrets, take_secrets=True)
+    assert missing(given, Answers(given=given)) == []
+    answers = Dialogue(Answers(given=given), given, None, None).hold()
+    put(compose(answers, layout, secrets_of(answers, "")), layout)
+    settings = load_settings(layout.config, {}, role="daemon")
+    assert settings.yookassa.shop_id
+    assert [node.name for node in settings.nodes] == ["berlin"]
+
+
+@pytest.mark.parametrize(("kind", "text"), examples("dialogue"))
+def test_a_dialogue_is_the_programs(kind: str, text: str) -> None:
+    """The questions that a page shows are asked in these words and in this order, with these hints."""
+    assert kind == "dialogue"
+    asked = [question for question in QUESTIONS if question.asked]
+    shown = re.findall(r"^ ?(\d+)\. (.*)$", text, re.MULTILINE)
+    assert [int(number) for number, _ in shown] == list(range(1, len(shown) + 1))
+    found = [next(question for question in asked if words.startswith(question.words)) for _, words in shown]
+    assert found == [question for question in asked if question in found]
+    hints = [
+        line.strip()
+        for line in text.splitlines()
+        if line.startswith("   ") and not line.startswith("   ok: ")
+    ]
+    assert hints
+    assert set(hints) <= {question.hint for question in found}
 
 
 @pytest.mark.parametrize(("kind", "text"), examples("plans"))

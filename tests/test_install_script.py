@@ -9,10 +9,13 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 from attrs import define
+from money_sandbox import open_town
 
 from vpnd.config import load_settings
 
@@ -54,7 +57,7 @@ class Server:
     wheel: Path
     log: Path
 
-    def install(self, *options: str) -> subprocess.CompletedProcess[str]:
+    def install(self, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run the script in the folder."""
         return subprocess.run(
             ["sh", str(SCRIPT), "--root", str(self.root), *options],
@@ -62,12 +65,19 @@ class Server:
             text=True,
             timeout=300,
             check=False,
-            env={"PATH": f"{self.path}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            env={
+                "PATH": f"{self.path}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+                "LC_ALL": "C.UTF-8",
+                **environ,
+            },
         )
 
-    def bring(self, *options: str) -> subprocess.CompletedProcess[str]:
+    def bring(self, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run it with the small wheel and without dependencies."""
-        return self.install("--wheel", str(self.wheel), "--lock", str(self.path / "empty.lock"), *options)
+        return self.install(
+            "--wheel", str(self.wheel), "--lock", str(self.path / "empty.lock"), *options, **environ
+        )
 
     def at(self, place: str) -> Path:
         """A place of the server."""
@@ -178,9 +188,55 @@ def test_install_upgrade_and_removal(server: Server) -> None:
     assert all(f"--root={server.root}" in line for line in server.log.read_text().splitlines())
 
 
+@pytest.mark.postgres
+async def test_answers_make_the_first_configuration(server: Server, empty_database_url: str) -> None:
+    """Checked against a bot, a provider and a database that are there; one that does not hold is told, and nothing is written."""
+    answers = server.path / "answers.toml"
+    environ = {"PYTHONPATH": ":".join([str(ROOT), *(one for one in sys.path if "site-packages" in one)])}
+    bring = partial(server.bring, "--answers", str(answers), "--no-start", **environ)
+    async with open_town() as town:
+        text = f"""
+[telegram]
+token = "{town.sandbox.telegram.token}"
+api_base = "{town.sandbox.telegram_url}"
+admins = [777]
+
+[database]
+url = "{empty_database_url}"
+
+[cryptopay]
+token = "{town.sandbox.cryptopay.token}"
+api_base = "{town.sandbox.cryptopay_url}/api"
+"""
+        answers.write_text(text.replace(town.sandbox.cryptopay.token, "500001:another-token"))
+        done = await trio.to_thread.run_sync(bring)
+        assert done.returncode == 1
+        assert "Crypto Pay refuses the credential" in done.stderr
+        assert not server.at("etc/vpnd/vpnd.toml").exists()
+
+        answers.write_text(text)
+        done = await trio.to_thread.run_sync(bring)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    config, secrets = server.at("etc/vpnd/vpnd.toml"), server.at("etc/vpnd/credentials")
+    assert (mode(config), mode(secrets), mode(secrets / "cryptopay.token")) == (0o644, 0o700, 0o600)
+    settings = load_settings(config, {"CREDENTIALS_DIRECTORY": str(secrets)}, role="daemon")
+    assert settings.instance.name == "sandbox-vpn"
+    assert settings.database.url.reveal() == empty_database_url
+    # The unit hands over what it does not name itself, from where it is once the folder is a machine's.
+    drop_in = server.at("etc/systemd/system/vpnd.service.d/credentials.conf").read_text()
+    assert drop_in.splitlines()[-1] == "LoadCredential=cryptopay.token:/etc/vpnd/credentials/cryptopay.token"
+    assert town.sandbox.telegram.token not in done.stdout + done.stderr + config.read_text()
+
+    done = await trio.to_thread.run_sync(bring)
+    assert done.returncode == 0
+    assert "the answers are not read" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
+        (["--answers", "/nonexistent.toml"], "there is no such file"),
         (["--nonsense"], "unknown option --nonsense"),
         (["--purge"], "--purge goes with --remove"),
         (["--wheel", "/nonexistent.whl"], "there is no such file"),

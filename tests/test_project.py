@@ -101,7 +101,10 @@ def test_no_event_is_explained_that_is_never_said() -> None:
     texts = [module.read_text("utf-8") for module in ROOT.glob("vpnd/**/*.py")]
     rows = [line for line in OPERATIONS.read_text("utf-8").splitlines() if line.startswith("| `")]
     named = {event for row in rows for event in re.findall(r"`([a-z_]+\.[a-z_]+)`", row.split("|")[1])}
-    outcomes = {"payment.held", "payment.settled", "payment.underpaid", "payment.second_charge"}  # by outcome
+    outcomes = {
+        f"payment.{outcome}"
+        for outcome in ("held", "settled", "underpaid", "second_charge", "already_settled")
+    }
 
     assert len(named) > 60
     assert (

@@ -175,3 +175,11 @@ def test_users_and_folders_are_made(tmp_path: Path) -> None:
         for name in ("etc/vpnd", "etc/vpnd/credentials", "etc/vpnd/credentials/telegram.token")
     }
     assert list(modes.values()) == [0o755, 0o700, 0o600]
+
+
+def test_the_journal_takes_what_a_busy_shop_says() -> None:
+    """The limit of the unit is wider than journald's own, which a load at the debug level reaches; and there is one."""
+    text = (UNITS / "vpnd.service").read_text("utf-8")
+    burst = next(line for line in text.splitlines() if line.startswith("LogRateLimitBurst="))
+
+    assert 10_000 < int(burst.partition("=")[2]) <= 1_000_000

@@ -15,17 +15,19 @@ from pathlib import Path
 from typing import Final
 
 from vpnd import __version__
-from vpnd.config import ConfigError, Role, Settings, load_settings
+from vpnd.config import ConfigError
 from vpnd.runtime.journal import catch_crashes
-from vpnd.runtime.redact import register_secret
-from vpnd.shell import broadcast_arguments, desk_arguments, doctor_arguments, figures_arguments
+from vpnd.shell import (
+    broadcast_arguments,
+    desk_arguments,
+    doctor_arguments,
+    figures_arguments,
+    init_arguments,
+)
+from vpnd.shell.arguments import Commands, add_config, load, whole_number
 
 FAILED: Final = 1
 USAGE: Final = 2
-
-#: Where the units of contrib/systemd keep their configuration.
-DAEMON_CONFIG: Final = Path("/etc/vpnd/vpnd.toml")
-NODE_CONFIG: Final = Path("/etc/vpnd/node.toml")
 
 #: 128 + SIGINT: what a shell shows for a program that Ctrl-C ended.
 INTERRUPTED: Final = 128 + signal.SIGINT
@@ -60,23 +62,30 @@ def _parser() -> argparse.ArgumentParser:
         "demo", help="a whole small world on this machine, with a chat page; no account needed"
     )
     demo.add_argument("--tour", action="store_true", help="play a customer's life, prove each step, and end")
-    demo.add_argument("--port", type=_port, default=8088, help="of the chat page (default: %(default)s)")
+    demo.add_argument(
+        "--port",
+        type=whole_number(0, 65535, "port"),
+        default=8088,
+        help="of the chat page (default: %(default)s)",
+    )
     demo.add_argument("--verbose", action="store_true", help="show the journals of all processes")
     demo.set_defaults(command=_demo)
 
     run = commands.add_parser("run", help="the daemon")
-    _add_config(run, DAEMON_CONFIG)
+    add_config(run)
     run.add_argument("--sandbox", action="store_true", help=argparse.SUPPRESS)
     run.set_defaults(command=_run)
 
     node = commands.add_parser("node", help="what runs on a VPN node")
     node_commands = node.add_subparsers(title="commands", required=True, metavar="COMMAND")
     node_run = node_commands.add_parser("run", help="the agent and its Xray core")
-    _add_config(node_run, NODE_CONFIG)
+    add_config(node_run, "agent")
     node_run.set_defaults(command=_node_run)
 
+    init_arguments.add(commands)
+
     migrate = commands.add_parser("migrate", help="bring the database's schema up to date")
-    _add_config(migrate, DAEMON_CONFIG)
+    add_config(migrate)
     migrate.add_argument(
         "--phase", choices=("all", "pre", "post"), default="all", help="default: %(default)s"
     )
@@ -86,22 +95,22 @@ def _parser() -> argparse.ArgumentParser:
     _add_looking(commands)
     _add_switches(commands)
     _add_maintenance(commands)
-    figures_arguments.add(commands, lambda parser: _add_config(parser, DAEMON_CONFIG), _daemon_settings)
-    desk_arguments.add(commands, lambda parser: _add_config(parser, DAEMON_CONFIG), _daemon_settings)
+    figures_arguments.add(commands)
+    desk_arguments.add(commands)
     broadcast_arguments.add(commands)
-    doctor_arguments.add(commands, lambda parser: _add_config(parser, DAEMON_CONFIG), _daemon_settings)
+    doctor_arguments.add(commands)
 
     check = commands.add_parser(
         "check-config",
         help="tell every fault of the configuration (exit 2) and of your own texts (exit 1)",
     )
-    _add_config(check, DAEMON_CONFIG)
+    add_config(check)
     check.add_argument("--node", action="store_true", help="judge it as a node's configuration")
     check.set_defaults(command=_check_config)
     return parser
 
 
-def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_looking(commands: Commands) -> None:
     status = commands.add_parser("status", help="the running daemon at a glance")
     _add_daemon(status)
     status.add_argument("--watch", action="store_true", help="until Ctrl-C, in place")
@@ -123,15 +132,15 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_daemon(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser, DAEMON_CONFIG)
+    add_config(parser)
     parser.add_argument(
         "--socket", type=Path, metavar="PATH", help="of the daemon (default: where the configuration has it)"
     )
 
 
-def _add_money(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_money(commands: Commands) -> None:
     refund = commands.add_parser("refund", help="give a charge back, to who paid it or to the balance")
-    _add_config(refund, DAEMON_CONFIG)
+    add_config(refund)
     refund.add_argument(
         "name", metavar="CHARGE", help="a purchase (p…) or provider:charge, as the journal names it"
     )
@@ -149,7 +158,7 @@ def _add_money(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         title="commands", required=True, metavar="COMMAND"
     )
     add = promo.add_parser("add", help="make a code")
-    _add_config(add, DAEMON_CONFIG)
+    add_config(add)
     add.add_argument("code")
     add.add_argument("kind", choices=("percent", "days", "money"))
     add.add_argument("value", help="percent, days, or an amount of the shop's currency")
@@ -158,44 +167,44 @@ def _add_money(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add.add_argument("--per-customer", type=int, default=1, metavar="N", help="default: %(default)s")
     add.set_defaults(command=_promo_add)
     listing = promo.add_parser("list", help="the newest hundred")
-    _add_config(listing, DAEMON_CONFIG)
+    add_config(listing)
     listing.set_defaults(command=_promo_list)
     off = promo.add_parser("off", help="switch a code off")
-    _add_config(off, DAEMON_CONFIG)
+    add_config(off)
     off.add_argument("code")
     off.set_defaults(command=_promo_off)
 
     discount = commands.add_parser("discount", help="a customer's personal discount")
-    _add_config(discount, DAEMON_CONFIG)
+    add_config(discount)
     discount.add_argument("telegram_id", type=int)
-    discount.add_argument("percent", type=_within(0, 99), metavar="PERCENT", help="0 takes it away")
+    discount.add_argument("percent", type=whole_number(0, 99), metavar="PERCENT", help="0 takes it away")
     discount.add_argument("--valid", type=int, metavar="DAYS", help="for so many days (default: for good)")
     discount.set_defaults(command=_discount)
 
 
-def _add_switches(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_switches(commands: Commands) -> None:
     pause = commands.add_parser(
         "pause", help="pause a worker, the sale (shop) or the trial; without a name, list"
     )
-    _add_config(pause, DAEMON_CONFIG)
+    add_config(pause)
     pause.add_argument("name", nargs="?")
     pause.add_argument("--reason", metavar="TEXT", help="kept with the switch, and shown")
     pause.set_defaults(command=_pause)
     resume = commands.add_parser("resume", help="end a pause")
-    _add_config(resume, DAEMON_CONFIG)
+    add_config(resume)
     resume.add_argument("name")
     resume.set_defaults(command=_resume)
     banner = commands.add_parser("banner", help="what the bot's screens begin with while something is wrong")
-    _add_config(banner, DAEMON_CONFIG)
+    add_config(banner)
     choice = banner.add_mutually_exclusive_group(required=True)
     choice.add_argument("text", nargs="?")
     choice.add_argument("--off", action="store_true", help="show none")
     banner.set_defaults(command=_banner)
 
 
-def _add_maintenance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_maintenance(commands: Commands) -> None:
     work = commands.add_parser("maintenance", help="tell everybody who has access that a node is worked on")
-    _add_config(work, DAEMON_CONFIG)
+    add_config(work)
     work.add_argument("node", metavar="NODE")
     work.add_argument(
         "--from",
@@ -209,67 +218,29 @@ def _add_maintenance(commands: argparse._SubParsersAction[argparse.ArgumentParse
     work.set_defaults(command=_maintenance)
 
 
-def _within(low: int, high: int) -> Callable[[str], int]:
-    """Return what reads a whole number from `low` to `high`."""
-
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
-        return int(text)
-
-    return read
-
-
-def _port(text: str) -> int:
-    """Read a port's number; 0 takes a free one."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to 65535")
-    return int(text)
-
-
-def _add_config(parser: argparse.ArgumentParser, default: Path) -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"default: {default} if it exists")
-
-
-def _settings(arguments: argparse.Namespace, role: Role) -> Settings:
-    """Load the settings of `role`; without --config and without the default file, the environment alone decides."""
-    path: Path | None = arguments.config
-    default = NODE_CONFIG if role == "agent" else DAEMON_CONFIG
-    if path is None and default.exists():
-        path = default
-    settings = load_settings(path, os.environ, role=role)
-    for secret in settings.secrets():
-        register_secret(secret.reveal())
-    return settings
-
-
-def _daemon_settings(arguments: argparse.Namespace) -> Settings:
-    return _settings(arguments, "daemon")
-
-
 def _run(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "daemon")
+    settings = load(arguments)
     from vpnd.daemon import run
 
-    return run(settings, sandbox=arguments.sandbox)
+    return run(settings, sandbox=arguments.sandbox, reread=lambda: load(arguments))
 
 
 def _node_run(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "agent")
+    settings = load(arguments, "agent")
     from vpnd.agent.service import run
 
     return run(settings)
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "daemon")
+    settings = load(arguments)
     from vpnd.shell.migrate import migrate
 
     return migrate(settings, phase=arguments.phase)
 
 
 def _refund(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "daemon")
+    settings = load(arguments)
     from vpnd.shell.refund import refund
 
     return refund(
@@ -283,7 +254,7 @@ def _refund(arguments: argparse.Namespace) -> int:
 
 
 def _promo_add(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "daemon")
+    settings = load(arguments)
     from vpnd.shell.offers import add_promo
 
     return add_promo(
@@ -298,21 +269,21 @@ def _promo_add(arguments: argparse.Namespace) -> int:
 
 
 def _promo_list(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "daemon")
+    settings = load(arguments)
     from vpnd.shell.offers import list_promos
 
     return list_promos(settings)
 
 
 def _promo_off(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "daemon")
+    settings = load(arguments)
     from vpnd.shell.offers import retire_promo
 
     return retire_promo(settings, code=arguments.code)
 
 
 def _discount(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "daemon")
+    settings = load(arguments)
     from vpnd.shell.offers import give_discount
 
     return give_discount(
@@ -345,7 +316,7 @@ def _socket(arguments: argparse.Namespace) -> Path:
 
 
 def _pause(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "daemon")
+    settings = load(arguments)
     from vpnd.shell import switches
 
     if arguments.name is None:
@@ -354,21 +325,21 @@ def _pause(arguments: argparse.Namespace) -> int:
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "daemon")
+    settings = load(arguments)
     from vpnd.shell.switches import resume
 
     return resume(settings, name=arguments.name)
 
 
 def _banner(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "daemon")
+    settings = load(arguments)
     from vpnd.shell.switches import banner
 
     return banner(settings, text=None if arguments.off else arguments.text)
 
 
 def _maintenance(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "daemon")
+    settings = load(arguments)
     from vpnd.shell.maintenance import maintenance
 
     return maintenance(
@@ -377,7 +348,7 @@ def _maintenance(arguments: argparse.Namespace) -> int:
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, "agent" if arguments.node else "daemon")
+    settings = load(arguments, "agent" if arguments.node else "daemon")
     if not arguments.node:
         from vpnd.payments.terms import terms_of, topups_of
 

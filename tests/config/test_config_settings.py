@@ -118,6 +118,17 @@ def test_order_of_layers(load, tmp_path: Path) -> None:
     assert settings.telegram.webhook_secret == Secret("s" * 20)
 
 
+def test_a_credential_of_a_node_that_is_gone_is_no_fault(load, tmp_path: Path) -> None:
+    """systemd hands it over until the next start; a node that is taken out of the file is gone all the same."""
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "nodes.rome.token").write_text("fedcba9876543210\n")
+
+    settings = load(ENOUGH, {"CREDENTIALS_DIRECTORY": str(credentials)})
+
+    assert settings.nodes == ()
+
+
 def test_a_variable_with_a_file_beats_the_files_value(load, tmp_path: Path) -> None:
     """<KEY>_FILE in the environment is the environment's layer."""
     (tmp_path / "token").write_text("9" + TOKEN)

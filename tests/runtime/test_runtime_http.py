@@ -506,3 +506,14 @@ async def test_pinning_fails_in_our_own_words(tmp_path: Path) -> None:
         with pytest.raises(HttpTimeout, match="no certificate"):
             await pinned_context("127.0.0.1", listeners[0].socket.getsockname()[1], good, timeout=0.05)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_dropped_origin_is_unavailable_and_its_name_free() -> None:
+    """Whoever still asks a peer that was dropped gets an error of ours; another peer may have the name."""
+    async with opened() as (client, _):
+        client.add_origin("node", ssl.create_default_context())
+        await client.drop_origin("node")
+        await client.drop_origin("node")
+        with pytest.raises(HttpUnavailable, match="no longer known"):
+            await client.request("node", "ask", "GET", "https://127.0.0.1:1/", deadline=1, origin="node")
+        client.add_origin("node", ssl.create_default_context())

@@ -340,6 +340,26 @@ def test_stuck_reader_does_not_stop_us() -> None:
     assert dropped() > before
 
 
+def test_a_gap_is_told_by_the_first_entry_that_is_taken_again() -> None:
+    """Whoever reads on after a stuck reader sees how much is missing there, once."""
+    reading, writing = os.pipe()
+    before = dropped()
+    with os.fdopen(writing, "w") as stream:
+        configure("json", stream=stream)
+        for _ in range(200):
+            journal.info("a.b", "x" * 1000)
+        lost = int(dropped() - before)
+        os.read(reading, 1_000_000)
+        journal.info("a.again")
+        journal.info("a.more")
+        said = [json.loads(line) for line in os.read(reading, 1_000_000).decode().splitlines()]
+    os.close(reading)
+
+    assert [entry["event"] for entry in said] == ["a.again", "journal.gap", "a.more"]
+    assert said[1]["fields"] == {"lost": lost}
+    assert lost > 1
+
+
 def test_closed_stream_is_counted_not_raised() -> None:
     """A log call never raises, even when its stream is gone."""
     stream = io.StringIO()

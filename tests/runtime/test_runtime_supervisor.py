@@ -259,3 +259,42 @@ def test_intensity_and_backoff(lives: list[list[float]], max_deaths: int, seed: 
             attempt = 1 if died - born > cap else attempt + 1
             ceiling = min(cap, first * 2 ** (attempt - 1))
             assert ceiling / 2 - 1e-9 <= again - died <= ceiling + 1e-9
+
+
+async def test_a_child_comes_and_goes_while_the_others_live(autojump_clock: trio.testing.MockClock) -> None:
+    """One that is added stands where it was put, is supervised as any other, and is forgotten when it was removed."""
+    first, last, late = _Mortal([]), _Mortal([]), _Mortal([1.0])
+    supervisor = Supervisor([_spec("first", first), _spec("last", last)], rng=Random(1))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        supervisor.add(_spec("late", late), after="first")
+        await trio.sleep(5)
+        assert [child.name for child in supervisor.statistics().children] == ["first", "late", "last"]
+        assert len(late.births) == 2
+        with pytest.raises(ValueError, match="one name: late"):
+            supervisor.add(_spec("late", late), after="first")
+        with pytest.raises(ValueError, match="no child nobody"):
+            supervisor.add(_spec("other", late), after="nobody")
+        await supervisor.remove("late")
+        await supervisor.remove("late")
+        assert [child.name for child in supervisor.statistics().children] == ["first", "last"]
+        supervisor.add(_spec("late", late), after="last")
+        await trio.sleep(1)
+        assert len(late.births) == 3
+        supervisor.stop()
+        await trio.sleep(1)
+
+    assert {child.state for child in supervisor.statistics().children} == {ChildState.STOPPED}
+    assert len(first.births) == len(last.births) == 1
+
+
+async def test_no_child_is_added_to_what_stops(autojump_clock: trio.testing.MockClock) -> None:
+    """A reload that meets a stop starts nothing that would have to be stopped again."""
+    late = _Mortal([])
+    supervisor = Supervisor([_spec("one", _forever)])
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        supervisor.stop()
+        supervisor.add(_spec("late", late), after="one")
+
+    assert late.births == []

@@ -18,6 +18,7 @@ from vpnd.runtime.worker import (
     LEAST_ROWS,
     STATEMENT_TIME,
     ItemWorker,
+    Job,
     Poison,
     Sweep,
     WorkerRunner,
@@ -338,6 +339,109 @@ async def test_cancellation_passes_through_everything(autojump_clock: Clock) -> 
     assert scope.cancelled_caught
     assert runner.statistics().last_outcome == "cancelled"
     assert runner.statistics().item_failures == 0
+
+
+async def test_an_outage_is_said_once_and_once_when_it_is_over(autojump_clock: Clock) -> None:
+    """An outage of an hour costs a worker one traceback, not one an iteration; its end says how many there were."""
+    away = True
+
+    async def work() -> int:
+        if away:
+            raise _Away("the database is away")
+        return 1
+
+    runner = WorkerRunner(Job("t", 10, 5, work))
+    with journal.capture() as entries:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runner.run)
+            await trio.sleep(3600)
+            failures = runner.statistics().failures
+            away = False
+            await trio.sleep(70)
+            nursery.cancel_scope.cancel()
+
+    assert failures > 50
+    said = [entry for entry in entries if entry.level != "debug"]
+    assert [entry.event for entry in said[:3]] == ["worker.failed", "worker.duration", "worker.items"]
+    assert "the database is away" in (said[0].trace or "")
+    [back] = [entry for entry in said if entry.event == "worker.back"]
+    assert back.fields["failures"] == failures
+    assert 3500 < float(str(back.fields["seconds"])) < 3670
+    assert said[3] is back
+    assert sum(entry.trace is not None for entry in entries) == 1
+
+
+async def test_each_outage_is_said_and_other_failures_every_time(autojump_clock: Clock) -> None:
+    """What is no outage is told each time, and ends one that was; the next outage is a new one."""
+    errors: list[Exception | None] = [_Away(), _Away(), ValueError(), ValueError(), _Away(), None]
+
+    async def work() -> int:
+        error = errors.pop(0)
+        if error is not None:
+            raise error
+        return 0
+
+    runner = WorkerRunner(Job("t", 10, 5, work))
+    with journal.capture() as entries:
+        while errors:
+            await runner.run_once()
+
+    told = [entry.event for entry in entries if entry.level != "debug" and not entry.tag]
+    assert told == [
+        "worker.failed",
+        "worker.back",
+        "worker.failed",
+        "worker.failed",
+        "worker.failed",
+        "worker.back",
+    ]
+
+
+async def test_a_server_that_stands_still_is_one_outage(autojump_clock: Clock) -> None:
+    """Refusals and timeouts come in turn while a server is frozen: all of it is told once."""
+
+    class Slow(Exception):
+        no_answer = True
+
+    errors: list[Exception | None] = [Slow(), _Away(), Slow(), Slow(), _Away(), None]
+
+    async def work() -> int:
+        error = errors.pop(0)
+        if error is not None:
+            raise error
+        return 0
+
+    runner = WorkerRunner(Job("t", 10, 5, work))
+    with journal.capture() as entries:
+        while errors:
+            await runner.run_once()
+
+    told = [entry.event for entry in entries if entry.level != "debug" and not entry.tag]
+    assert told == ["worker.failed", "worker.back"]
+
+
+async def test_an_iteration_that_hangs_does_not_end_an_outage(autojump_clock: Clock) -> None:
+    """A boundary that answers with silence is not back."""
+    steps = ["away", "hangs", "away", "fine"]
+
+    async def work() -> int:
+        step = steps.pop(0)
+        if step == "hangs":
+            await trio.sleep_forever()
+        if step == "away":
+            raise _Away
+        return 0
+
+    runner = WorkerRunner(Job("t", 10, 5, work))
+    with journal.capture() as entries:
+        while steps:
+            await runner.run_once()
+
+    told = [(entry.event, entry.fields.get("failures")) for entry in entries if entry.level != "debug"]
+    assert [one for one in told if one[0] in ("worker.failed", "worker.back")] == [
+        ("worker.failed", None),
+        ("worker.back", 2),
+    ]
 
 
 @pytest.mark.parametrize(("count", "level"), [(5, "info"), (1001, "warning")])

@@ -412,7 +412,7 @@ async def test_the_public_address_and_its_certificate(
 
         async def seen(at: str) -> list[str]:
             report = Report()
-            await doctor_boundaries._public(at, report)
+            await doctor_boundaries.look_at_public_address(at, report)
             return [one.text for one in report.findings]
 
         assert "cannot be reached by TLS" in (await seen(url))[0]

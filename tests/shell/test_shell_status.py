@@ -150,3 +150,30 @@ def test_no_daemon_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
     """And 1."""
     assert cli.main(["status", "--socket", str(tmp_path / "absent.sock")]) == 1
     assert "absent.sock" in capsys.readouterr().err
+
+
+def test_eighty_columns_hold_it() -> None:
+    """Nothing that waits for nobody takes a line, headings stand on one, and tasks are named in a word."""
+    queues = {
+        **WHOLE["queues"],
+        "outbox_ready": {"message": 0, "admin_alert": 2},
+        "outbox_age": {"message": 0.0, "admin_alert": 9.0},
+    }
+    process = {**WHOLE["process"], "tasks_by_name": {"trio_asyncio.BaseTrioEventLoop._io_task": 13}}
+    text = shown({**WHOLE, "queues": queues, "process": process})
+
+    assert "outbox admin_alert" in text
+    assert "outbox message" not in text
+    assert "(io_task 13)" in text
+    heading = next(line for line in text.splitlines() if line.startswith("worker "))
+    assert heading.split() == [
+        "worker",
+        "every",
+        "last",
+        "run",
+        "outcome",
+        "took",
+        "items",
+        "failing",
+        "state",
+    ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from vpnd import cli
+from vpnd.shell import arguments
 
 COMMANDS = (
     ["refund", "p"],
@@ -25,7 +26,7 @@ def nobody_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith(("VPND_", "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY")):
             monkeypatch.delenv(name)
-    monkeypatch.setattr(cli, "DAEMON_CONFIG", tmp_path / "no-vpnd.toml")
+    monkeypatch.setattr(arguments, "DAEMON_CONFIG", tmp_path / "no-vpnd.toml")
     monkeypatch.setenv("VPND_TELEGRAM__TOKEN", "123456789:AAH-secret-of-a-bot-nobody-may-see1")
     monkeypatch.setenv("VPND_DATABASE__URL", "postgresql://shop@127.0.0.1:9/shop")
 

@@ -1,421 +1,74 @@
-"""The booted soak: a whole Debian 12 under systemd, in which the install script, the units and the daemon live one life.
+"""The booted soak: whole Debian 12 systems under systemd, in which script, units, daemon and documentation are put to work.
 
-    ./dev soak booted [--base FOLDER] [--keep]
+    ./dev soak booted [CHAPTER…] [--base FOLDER] [--keep]
 
-Needs root, mmdebstrap and systemd-nspawn (Debian: apt install mmdebstrap systemd-container). The system has a network of its own
+Needs root, mmdebstrap and systemd-nspawn (Debian: apt install mmdebstrap systemd-container). Each system has a network of its own
 without a way out, and this machine is left alone but for a folder under /var/tmp. `--base` names a Debian root to copy instead
 of making one; packages come from there, Python's from wheels that are fetched beforehand by the lock.
 
-In it, step by step: install, start, a customer who writes and gets a picture, reload, a restart under connections, `kill -9`, a
-process that hangs (the watchdog), a database that is down (no restart), the node with its core, journal and catalog, an upgrade,
-an upgrade that does not start, removal. Exits 0 only if each step was seen.
+The chapters, each in a fresh copy; without a name all are played:
+
+    life      install, start, reload, kill -9, a hang, a node, an upgrade, one that does not start, removal
+    tour      every flow of customers and operators under the very unit; journal, catalog, secrets, reload, load, watchdog
+    readme    the two commands of README.md, as a newcomer types them
+    page      docs/install.md word for word, up to a shop that answers, a node, an upgrade and the removal
+
+Exits 0 only if each step was seen.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(Path(__file__).parents[1] / "booted"))
 
-PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,postgresql,ca-certificates,curl,iproute2"
-BOT_TOKEN = "4242424242:AAsandbox-sandbox-sandbox-sandbox00"
-TELEGRAM = 9001
-WEB = "http://127.0.0.1:8080"
+from journal import Journal
+from life import Life
+from machine import (
+    Boot,
+    Chapter,
+    booted,
+    fetch_build,
+    fetch_players,
+    fetch_tools,
+    fetch_wheels,
+    make_base,
+    make_root,
+)
+from page import Page
+from readme import Readme
+from tour import WholeTour
+from troubles import Reload, Secrets, Watchdog
 
-#: Who writes to the bot.
-PERSON = {"id": 1001, "first_name": "Alex", "language_code": "en"}
+#: What is played one after the other in one system.
+CHAPTERS: dict[str, tuple[type[Chapter], ...]] = {
+    "life": (Life,),
+    "tour": (WholeTour, Journal, Reload, Secrets, Watchdog),
+    "readme": (Readme,),
+    "page": (Page,),
+}
+#: What a chapter needs beside what an operator's server gets.
+MORE = {"tour": fetch_players, "readme": fetch_tools, "page": fetch_build}
 
-#: Seconds until the watchdog has ended a process that hangs, and systemd has started it anew: 30, 2 and a start.
-WATCHDOG = 60.0
-
-#: Connects again and again while something else happens; says how many were answered, refused, or got no answer.
-STORM = """
-import json, socket, sys, time
-seen = {"answered": 0, "refused": 0, "unanswered": 0}
-end = time.monotonic() + float(sys.argv[1])
-while time.monotonic() < end:
-    try:
-        with socket.create_connection(("127.0.0.1", 8080), timeout=30) as client:
-            client.sendall(b"GET /healthz HTTP/1.1\\r\\nhost: x\\r\\nconnection: close\\r\\n\\r\\n")
-            seen["answered" if client.recv(12).startswith(b"HTTP/1.1 200") else "unanswered"] += 1
-    except ConnectionRefusedError:
-        seen["refused"] += 1
-    except OSError:
-        seen["unanswered"] += 1
-    time.sleep(0.01)
-print(json.dumps(seen))
-"""
-
-
-class Fault(Exception):
-    """A step was not seen."""
-
-
-class Machine:
-    """A booted system; commands run in it."""
-
-    def __init__(self, root: Path, leader: int) -> None:
-        self.root = root
-        self._enter = [
-            "nsenter",
-            f"--target={leader}",
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--net",
-            "--pid",
-            "--root",
-            "--wd",
-        ]
-
-    def run(
-        self, command: str, *, check: bool = True, timeout: float = 300
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a line of shell in it, as root."""
-        environ = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "LC_ALL": "C.UTF-8",
-            "HOME": "/root",
-        }
-        done = subprocess.run(
-            [*self._enter, "/bin/sh", "-c", command],
-            capture_output=True, text=True, timeout=timeout, check=False, env=environ,
-        )  # fmt: skip
-        if check and done.returncode != 0:
-            raise Fault(f"{command}: exit {done.returncode}: {(done.stdout + done.stderr)[-1500:]}")
-        return done
-
-    def out(self, command: str) -> str:
-        """What a command prints."""
-        return self.run(command).stdout.strip()
-
-    def until(self, what: str, seen: Callable[[], bool], patience: float = 30.0) -> None:
-        """Wait for something; raises Fault with `what` when it does not come."""
-        end = time.monotonic() + patience
-        while not seen():
-            if time.monotonic() > end:
-                raise Fault(f"{what}: not within {patience:g} s")
-            time.sleep(0.2)
-
-    def show(self, unit: str, name: str) -> str:
-        """A property of a unit."""
-        return self.out(f"systemctl show --value -p {name} {unit}")
-
-    def ready(self, patience: float = 60.0) -> None:
-        """Wait until customers are served."""
-        self.until(
-            "readiness", lambda: self.run(f"curl -fsS {WEB}/readyz", check=False).returncode == 0, patience
-        )
-
-    def post(self, path: str, **body: object) -> dict[str, object]:
-        """Ask the sandbox's Telegram for something to happen."""
-        answer = self.out(
-            f"curl -fsS -H 'content-type: application/json' -d '{json.dumps(body)}' http://127.0.0.1:{TELEGRAM}{path}"
-        )
-        return dict(json.loads(answer or "{}"))
-
-    def chat(self, person: int) -> list[dict[str, object]]:
-        """What a person sees of the bot."""
-        seen = json.loads(
-            self.out(f"curl -fsS 'http://127.0.0.1:{TELEGRAM}/sim/chat/{person}?after=0&wait=0'")
-        )
-        return [message for message in seen["messages"] if message["from_bot"]]
-
-
-def prepare(base: Path | None, work: Path) -> Path:
-    """Make the root: Debian, and Python's packages as wheels, so that nothing has to be fetched later."""
-    root = work / "root"
-    if base is None:
-        subprocess.run(
-            ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root],
-            check=True,
-        )
-    else:
-        subprocess.run(["cp", "-a", "--reflink=auto", base, root], check=True)
-    wheels = root / "srv" / "wheels"
-    wheels.mkdir(parents=True)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-qq"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", wheels, ROOT], check=True)
-    lock = ROOT / "contrib" / "requirements-node.lock"
-    subprocess.run(
-        [*pip, "download", "--require-hashes", "--no-deps", "--only-binary", ":all:", "--python-version", "3.11",
-         *(f"--platform=manylinux{tag}_x86_64" for tag in ("_2_28", "_2_17", "2014")),
-         "--dest", wheels, "-r", lock],
-        check=True,
-    )  # fmt: skip
-    (root / "etc" / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /srv/wheels\n")
-    shutil.copytree(ROOT / "contrib", root / "srv" / "contrib")
-    (root / "srv" / "storm.py").write_text(STORM)
-    (root / "etc" / "machine-id").write_text("")
-    return root
-
-
-@contextmanager
-def booted(root: Path, console: Path) -> Iterator[Machine]:
-    """The system, from its boot to its end; both are bounded."""
-    with console.open("wb") as log:
-        nspawn = subprocess.Popen(
-            ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network", "--console=pipe",
-             f"--directory={root}"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    try:
-        yield Machine(root, _leader(nspawn))
-    finally:
-        nspawn.send_signal(signal.SIGTERM)  # asks the system inside to power off
-        try:
-            nspawn.wait(30)
-        except subprocess.TimeoutExpired:
-            nspawn.kill()
-            nspawn.wait()
-
-
-def _leader(nspawn: subprocess.Popen[bytes]) -> int:
-    """The pid of the system's first process, when it has become systemd."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end and nspawn.poll() is None:
-        for child in Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split():
-            place = Path(f"/proc/{child}")
-            if place.exists() and (place / "comm").read_text().strip() == "systemd":
-                return int(child)
-        time.sleep(0.1)
-    raise Fault(f"the system did not boot (exit {nspawn.poll()})")
-
-
-class Life:
-    """The steps, in their order; each is a method that begins with `step_`."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-
-    def steps(self) -> list[tuple[str, Callable[[], str]]]:
-        """Name and function of each."""
-        return [
-            (name.removeprefix("step_").replace("_", " "), getattr(self, name))
-            for name in type(self).__dict__
-            if name.startswith("step_")
-        ]
-
-    def step_boot(self) -> str:
-        m = self.machine
-        state = "systemctl is-system-running"
-        m.until("the boot", lambda: m.run(state, check=False).stdout.strip() in ("running", "degraded"), 90)
-        m.run("systemctl start postgresql")
-        return m.out("systemctl --version | head -1")
-
-    def step_install(self) -> str:
-        m = self.machine
-        said = m.out("sh /srv/contrib/install.sh --wheel /srv/wheels/vpnd-*.whl")
-        m.until(
-            "PostgreSQL",
-            lambda: m.run("runuser -u postgres -- psql -c 'select 1'", check=False).returncode == 0,
-        )
-        m.run("runuser -u postgres -- createuser vpnd")
-        m.run("runuser -u postgres -- createdb --owner vpnd --encoding UTF8 --template template0 vpnd")
-        m.run(f"umask 077; printf '%s' '{BOT_TOKEN}' > /etc/vpnd/credentials/telegram.token")
-        m.run(f"printf 'api_base = \"http://127.0.0.1:{TELEGRAM}\"\\n' >> /etc/vpnd/vpnd.toml")
-        m.run(
-            f"systemd-run --quiet --unit=sandbox /opt/vpnd/bin/python -m vpnd.sandbox --telegram-port {TELEGRAM}"
-            f" --bot-token {BOT_TOKEN}"
-        )
-        return f"{len(said.splitlines())} lines said"
-
-    def step_start(self) -> str:
-        m = self.machine
-        m.run("CREDENTIALS_DIRECTORY=/etc/vpnd/credentials /opt/vpnd/bin/vpnd check-config")
-        m.run("systemctl start vpnd.socket vpnd.service")
-        m.ready()
-        if not m.out("journalctl -u vpnd -o json VPND_EVENT=http.inherited"):
-            raise Fault("the socket of systemd is not used")
-        return m.show("vpnd", "StatusText")
-
-    def step_the_unit_as_systemd_sees_it(self) -> str:
-        return self.machine.out("systemd-analyze security --threshold=12 vpnd.service | tail -1")
-
-    def step_a_customer_and_a_picture(self) -> str:
-        m = self.machine
-        m.post("/sim/message", chat_id=1001, text="/start", **{"from": PERSON})
-        self._press("Invite")
-        self._press("QR code")
-        m.until("a picture", lambda: '"photo"' in json.dumps(m.chat(1001)))
-        if m.run("journalctl -u vpnd VPND_EVENT=qr.failed -o cat", check=False).stdout.strip():
-            raise Fault("the picture was not drawn")
-        return "drawn by a child of the unit"
-
-    def _press(self, label: str) -> None:
-        """Press the newest button of this label, when it is there."""
-        found: list[tuple[object, str]] = []
-
-        def there() -> bool:
-            for message in self.machine.chat(1001):
-                for row in message.get("reply_markup", {}).get("inline_keyboard", []):  # type: ignore[attr-defined]
-                    found.extend(
-                        (message["message_id"], one["callback_data"]) for one in row if label in one["text"]
-                    )
-            return bool(found)
-
-        self.machine.until(f"a button {label}", there)
-        number, data = found[-1]
-        self.machine.post("/sim/press", chat_id=1001, message_id=number, data=data, **{"from": PERSON})
-
-    def step_reload(self) -> str:
-        m = self.machine
-        before = m.show("vpnd", "MainPID")
-        m.run("systemctl reload vpnd")
-        if (m.show("vpnd", "ActiveState"), m.show("vpnd", "MainPID")) != ("active", before):
-            raise Fault("another process, or none")
-        return "the same process"
-
-    def step_restart_under_connections(self) -> str:
-        m = self.machine
-        m.run(
-            "systemd-run --quiet --unit=storm --property=StandardOutput=file:/run/storm.json python3 /srv/storm.py 8"
-        )
-        time.sleep(1)
-        m.run("systemctl restart vpnd")
-        m.until("the end of the storm", lambda: m.show("storm", "ActiveState") != "active", 60)
-        seen = json.loads(m.out("cat /run/storm.json"))
-        if seen["refused"] or not seen["answered"]:
-            raise Fault(json.dumps(seen))
-        return json.dumps(seen)
-
-    def step_kill(self) -> str:
-        m = self.machine
-        m.ready()
-        before, restarts = m.show("vpnd", "MainPID"), int(m.show("vpnd", "NRestarts"))
-        began = time.monotonic()
-        m.run(f"kill -9 {before}")
-        m.until("another life", lambda: m.show("vpnd", "NRestarts") == str(restarts + 1))
-        m.ready()
-        return f"served again after {time.monotonic() - began:.1f} s"
-
-    def step_a_process_that_hangs(self) -> str:
-        m = self.machine
-        before, began = m.show("vpnd", "MainPID"), time.monotonic()
-        m.run(f"kill -STOP {before}")
-        m.until("the watchdog", lambda: m.show("vpnd", "MainPID") not in (before, "0"), WATCHDOG)
-        m.ready()
-        return f"ended by the watchdog, served again after {time.monotonic() - began:.0f} s"
-
-    def step_a_database_that_is_down(self) -> str:
-        m = self.machine
-        before = m.show("vpnd", "MainPID")
-        m.run("systemctl stop postgresql")
-        m.until("the status", lambda: "database" in m.show("vpnd", "StatusText"), 45)
-        status = m.show("vpnd", "StatusText")
-        time.sleep(40)  # longer than the watchdog waits
-        m.run("systemctl start postgresql")
-        m.ready()
-        if m.show("vpnd", "MainPID") != before:
-            raise Fault("it was started anew")
-        return status
-
-    def step_the_journal_explains(self) -> str:
-        m = self.machine
-        entry = json.loads(m.out("journalctl -u vpnd VPND_EVENT=database.unreachable -o json | tail -1"))
-        said = m.out("journalctl -x -u vpnd VPND_EVENT=database.unreachable | tail -20")
-        if "What to do:" not in said or not re.fullmatch(r"[0-9a-f]{32}", entry["MESSAGE_ID"]):
-            raise Fault(said)
-        return entry["MESSAGE"]
-
-    def step_no_refusal_by_the_sandbox_in_the_journal(self) -> str:
-        """What the units take away would show as an error of permission."""
-        found = self.machine.run(
-            "journalctl -u vpnd -o cat | grep -iE 'operation not permitted|permission denied|bad system call'",
-            check=False,
-        )
-        if found.stdout.strip():
-            raise Fault(found.stdout[-600:])
-        return "none"
-
-    def step_a_node_beside_it(self) -> str:
-        m = self.machine
-        m.run("sh /srv/contrib/install.sh --upgrade --shop --node --no-start --wheel /srv/wheels/vpnd-*.whl")
-        m.run("sed -i -e 's/^# sni/sni/' -e 's/^# public_host/public_host/' /etc/vpnd/node.toml")
-        m.run("CREDENTIALS_DIRECTORY=/etc/vpnd/credentials /opt/vpnd/bin/vpnd check-config --node")
-        m.run("systemctl restart vpnd vpnd-node")
-        m.ready()
-        token = "$(cat /etc/vpnd/credentials/agent.token)"
-        ask = f'curl -fsSk -H "Authorization: Bearer {token}" https://127.0.0.1:8443/v1/status'
-        m.until("the core", lambda: '"running"' in m.run(ask, check=False).stdout)
-        score = m.out("systemd-analyze security --threshold=20 vpnd-node.service | tail -1")
-        cut = m.run(
-            "journalctl -u vpnd-node VPND_EVENT=agent.cut_by_restart -o cat", check=False
-        ).stdout.strip()
-        if cut:
-            raise Fault(cut)
-        return score
-
-    def step_upgrade_with_data(self) -> str:
-        m = self.machine
-        before = m.out("runuser -u postgres -- psql -qtA vpnd -c 'select count(*) from customers'")
-        m.run("sh /srv/contrib/install.sh --upgrade --wheel /srv/wheels/vpnd-*.whl")
-        m.ready()
-        after = m.out("runuser -u postgres -- psql -qtA vpnd -c 'select count(*) from customers'")
-        if (before, after) != ("1", "1"):
-            raise Fault(f"customers: {before}, then {after}")
-        return m.out("readlink /opt/vpnd")
-
-    def step_an_upgrade_that_does_not_start(self) -> str:
-        m = self.machine
-        good = m.out("readlink /opt/vpnd")
-        _break(next((m.root / "srv" / "wheels").glob("vpnd-*.whl")), m.root / "srv" / "broken")
-        done = m.run("sh /srv/contrib/install.sh --upgrade --wheel /srv/broken/vpnd-*.whl", check=False)
-        m.ready()
-        if done.returncode == 0 or m.out("readlink /opt/vpnd") != good:
-            raise Fault(done.stdout[-800:])
-        return done.stderr.strip().splitlines()[-1]
-
-    def step_removal(self) -> str:
-        m = self.machine
-        m.run("systemctl stop sandbox")
-        m.run("sh /srv/contrib/install.sh --remove")
-        kept = m.out("ls /etc/vpnd /var/lib | tr '\\n' ' '")
-        if "vpnd.toml" not in kept:
-            raise Fault(kept)
-        m.run("sh /srv/contrib/install.sh --remove --purge")
-        left = m.out(
-            "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /var/log -o -path /var/lib/postgresql"
-            " -o -path /var/cache -o -path /run \\) -prune -o -name '*vpnd*' -print"
-        )
-        users = m.run("getent passwd vpnd vpnd-node", check=False).stdout
-        if left or users:
-            raise Fault(left + users)
-        return "nothing is left but the database"
-
-
-def _break(wheel: Path, folder: Path) -> None:
-    """A wheel of the same program whose daemon ends at once."""
-    folder.mkdir()
-    with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(folder / wheel.name, "w") as broken:
-        for item in whole.infolist():
-            data = whole.read(item)
-            if item.filename == "vpnd/daemon/__init__.py":
-                data = b"raise SystemExit('a fault that only a start shows')\n"
-            if not item.filename.endswith("/RECORD"):
-                broken.writestr(item, data)
-        broken.writestr(next(one for one in whole.namelist() if one.endswith("/RECORD")), "")
+say = partial(print, flush=True)
 
 
 def main() -> int:
-    """Play it; 0 if every step was seen."""
+    """Play the chapters; 0 if every step was seen."""
     parser = argparse.ArgumentParser(prog="./dev soak booted", description=__doc__.splitlines()[0])
+    parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help=", ".join(CHAPTERS))
     parser.add_argument("--base", type=Path, help="a Debian root to copy")
     parser.add_argument("--keep", action="store_true", help="keep the folder")
     options = parser.parse_args()
+    chosen = options.chapters or list(CHAPTERS)
+    if unknown := set(chosen) - set(CHAPTERS):
+        parser.error(f"no such chapter: {', '.join(sorted(unknown))}; there are {', '.join(CHAPTERS)}")
     if os.geteuid() != 0:
         parser.error("this needs root")
     for tool in ("systemd-nspawn", "nsenter", *(() if options.base else ("mmdebstrap",))):
@@ -424,25 +77,27 @@ def main() -> int:
     work = Path(tempfile.mkdtemp(prefix="vpnd-booted-", dir="/var/tmp"))
     faults = 0
     try:
-        root = prepare(options.base, work)
-        with booted(root, work / "console.log") as machine:
-            for name, step in Life(machine).steps():
-                began = time.monotonic()
-                try:
-                    told, mark = step(), "ok    "
-                except (Fault, subprocess.SubprocessError, OSError, ValueError, LookupError) as fault:
-                    told, mark = f"{type(fault).__name__}: {fault}", "FAILED"
-                    faults += 1
-                print(f"{mark} {time.monotonic() - began:6.1f} s  {name}: {told}", flush=True)
-                if faults and name in ("boot", "install", "start"):
-                    print(machine.run("journalctl -n 60 --no-pager", check=False).stdout)
-                    break
+        base, wheels = make_base(options.base, work), work / "wheels"
+        fetch_wheels(wheels)
+        for name in chosen:
+            say(f"--- {name}")
+            if name in MORE:
+                MORE[name](wheels)
+            root = make_root(base, wheels, work / name)
+            with booted(root, work / f"{name}.console.log") as machine:
+                for part in (Boot, *CHAPTERS[name]):
+                    missed, go_on = part(machine).play(say)
+                    faults += missed
+                    if not go_on:
+                        break
+            if not options.keep:
+                shutil.rmtree(root, ignore_errors=True)
     finally:
         if options.keep:
-            print(f"kept: {work}")
+            say(f"kept: {work}")
         else:
             shutil.rmtree(work, ignore_errors=True)
-    print("every step was seen" if not faults else f"{faults} steps were not seen")
+    say("every step was seen" if not faults else f"{faults} steps were not seen")
     return 1 if faults else 0
 
 

@@ -206,3 +206,13 @@ async def test_a_flood_over_real_sockets() -> None:
     assert sorted(n for n in told if n % 2) == [7]
     assert [n for n in told if not n % 2] == list(range(6, 61, 2))
     assert sorted(inbox.ended) == list(range(1, 63))
+
+
+def test_other_limits_count_at_once() -> None:
+    """A reload changes what one person may do, for those who are remembered, too; 0 lifts it."""
+    guard = FloodGuard(2, 1.0)
+    assert verdicts(guard, press(1), 3, 0.0) == [Verdict.HANDLE] * 2 + [Verdict.TELL]
+    guard.limit(4, 1.0)
+    assert verdicts(guard, press(1), 5, 0.0) == [Verdict.HANDLE] * 4 + [Verdict.TELL]
+    guard.limit(0, 1.0)
+    assert verdicts(guard, press(1), 50, 0.0) == [Verdict.HANDLE] * 50

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from vpnd.telegram import lanes as lanes_module
 from vpnd.telegram.errors import RetryLater
@@ -88,7 +88,7 @@ async def test_lanes_go_in_their_order(autojump_clock: MockClock) -> None:
         await lanes.take(Lane.REPLY, 0)
         for number, lane in enumerate([Lane.BROADCAST, Lane.NOTICE, Lane.REPLY, Lane.RECEIPT], 1):
             nursery.start_soon(send, lane, number)
-            await trio.testing.wait_all_tasks_blocked()
+            await wait_all_tasks_blocked()
         await trio.sleep(10)
 
     assert order == [Lane.REPLY, Lane.RECEIPT, Lane.NOTICE, Lane.BROADCAST]
@@ -106,7 +106,7 @@ async def test_a_spent_chat_holds_up_nobody_else(autojump_clock: MockClock) -> N
         began = trio.current_time()
         for _ in range(10):
             nursery.start_soon(send)
-        await trio.testing.wait_all_tasks_blocked()
+        await wait_all_tasks_blocked()
         await lanes.take(Lane.REPLY, 2)
         assert trio.current_time() == began
         await trio.sleep(10)
@@ -240,3 +240,44 @@ async def test_replies_at_random_find_no_gaps_beside_a_broadcast(autojump_clock:
     assert waits[len(waits) // 2] < 0.005
     assert waits[int(len(waits) * 0.99)] <= 0.085
     assert next(sent) / seconds >= 0.92 * (30 - len(waits) / seconds)
+
+
+async def test_other_limits_count_at_once(autojump_clock: MockClock) -> None:
+    """Who waits is served by the new limits; what has just been sent still counts within its second."""
+    times: list[float] = []
+
+    async def send(lane: Lane, chat: int) -> None:
+        await lanes.take(lane, chat)
+        times.append(trio.current_time())
+
+    async with running(2.0) as (lanes, _):
+        began = trio.current_time()
+        async with trio.open_nursery() as senders:
+            for chat in range(40):
+                senders.start_soon(send, Lane.REPLY, chat)
+            await wait_all_tasks_blocked()
+            assert len(times) == 2
+            lanes.limit(20.0, 1.0)
+            await wait_all_tasks_blocked()
+            assert len(times) == 20
+        assert times[-1] - began < 2.5
+        assert lanes.statistics().limit == 20
+
+
+async def test_a_lifted_limit_lets_a_parked_chat_go(autojump_clock: MockClock) -> None:
+    """A chat that waited for its own tokens, and a group for its minute, go at once when limits are lifted."""
+    async with running(0, 1.0) as (lanes, nursery):
+        for _ in range(5):
+            await lanes.take(Lane.REPLY, 7)
+        for _ in range(5):
+            await lanes.take(Lane.REPLY, -7)
+        began = trio.current_time()
+        for chat in (7, 7, -7, -7):
+            nursery.start_soon(lanes.take, Lane.REPLY, chat)
+        await wait_all_tasks_blocked()
+        assert sum(lanes.statistics().waiting.values()) == 4
+        lanes.limit(0, 0)
+        await wait_all_tasks_blocked()
+        assert sum(lanes.statistics().waiting.values()) == 0
+        assert trio.current_time() == began
+        assert lanes.statistics().limit is None

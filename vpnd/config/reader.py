@@ -27,6 +27,8 @@ from vpnd.config.kinds import Kind, RefusalError, Secret, did_you_mean
 T = TypeVar("T")
 
 _KEY: Final = "vpnd.key"
+#: Where the credentials stand among the layers, of which the first is the strongest.
+CREDENTIALS: Final = 1
 ENV_PREFIX: Final = "VPND_"
 ENV_SEPARATOR: Final = "__"
 # A credential is read whole; systemd allows 1 MB for all of a unit's, a token needs less than one page.
@@ -209,6 +211,13 @@ class Reader:
                     continue
                 row[strength] = table
                 labels.setdefault(folded, label if strength == len(layers) - 1 else label.replace("_", "-"))
+        # A secret for what nobody configures opens nothing and is no fault: a node was removed, say, and systemd hands its token
+        # over until the next start.
+        merged = {
+            folded: row
+            for folded, row in merged.items()
+            if not row[CREDENTIALS] or any(table for table in row if table is not row[CREDENTIALS])
+        }
         if not in_table:
             return {name: self.build(nested, f"{key_path}.{name}", row) for name, row in merged.items()}
         built: list[Any] = []

@@ -6,7 +6,7 @@ A part is opened by an `async with` if others need it (`vpnd.daemon.tree.open_da
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ from vpnd.bot.notices import deliver_message
 from vpnd.bot.patience import tell_too_fast
 from vpnd.bot.repair import refuse_pre_checkout, tell_repair
 from vpnd.bot.texts import CurrentTexts, Texts
-from vpnd.config import Settings
+from vpnd.config import NodeSettings, Settings
 from vpnd.daemon import wording
 from vpnd.database.database import Database
 from vpnd.database.errors import DatabaseError, DatabaseUnavailable
@@ -82,6 +82,8 @@ class Parts:
     db: Database
     http: HttpClient
     wording: CurrentTexts
+    reread: Callable[[], Settings] | None = None
+    config_fault: str = field(default="", init=False)
     schema: Preparation = field(init=False)
     telegram: TelegramService = field(init=False)
     bot: BotDependencies = field(init=False)
@@ -114,11 +116,10 @@ class Parts:
             name: Relay(self.db, kinds, self.desk.deliver, holder=holder) for name, kinds in RELAYS.items()
         }
         self.desk.wake = (self.relay.wake,)
-        self.clients = [NodeClient(node, self.http) for node in settings.nodes]
-        self.followers = [NodeFollower(self.db, client, alert=self.relay.wake) for client in self.clients]
-        self.numberer = Numberer(
-            self.db, self._lease("numberer"), followers=[follower.wake for follower in self.followers]
-        )
+        self.clients, self.followers = [], []
+        for node in settings.nodes:
+            self.hire_follower(node)
+        self.numberer = Numberer(self.db, self._lease("numberer"), followers=[self._wake_followers])
         self._watch_itself(kinds)
 
     def _watch_itself(self, kinds: tuple[str, ...]) -> None:
@@ -158,6 +159,18 @@ class Parts:
         )
 
     # ------------------------------------------------------------------ wiring
+
+    def hire_follower(self, node: NodeSettings) -> NodeFollower:
+        """Build what talks to a node; who runs the follower is the tree."""
+        client = NodeClient(node, self.http)
+        follower = NodeFollower(self.db, client, alert=self.relay.wake)
+        self.clients.append(client)
+        self.followers.append(follower)
+        return follower
+
+    def _wake_followers(self) -> None:
+        for follower in self.followers:
+            follower.wake()
 
     def attach(self, application: TrioApplication) -> None:
         """Keep the dispatcher until the way to send is there; called while the Telegram side is being built."""
@@ -341,17 +354,25 @@ class Parts:
         return None
 
     def status_line(self) -> str:
-        """Say in one line what is missing, or that nothing is."""
-        missing = []
+        """Say in one line whether customers are served, or why not, and what is wrong beside that."""
+        away = []
         if not self.schema.ready.is_set():
-            missing.append(f"database: {self.schema.fault}")
+            away.append(f"database: {self.schema.fault}")
         elif self.db.statistics().down:
-            missing.append("database: away")
-        missing += [
+            away.append("database: away")
+        if trouble := self.telegram.trouble:
+            away.append(f"telegram: {trouble}")
+        wrong = [
             f"{child.name}: {child.state.value}"
             for child in self.supervisor.statistics().children
             if child.state is ChildState.BACKING_OFF
         ]
-        missing += [f"node {follower.node}: away" for follower in self.followers if follower.away]
-        missing += [f"node {follower.node}: stopped" for follower in self.followers if follower.stopped]
-        return "; ".join(missing) or f"serving customers; {len(self.followers)} nodes"
+        wrong += [f"node {follower.node}: away" for follower in self.followers if follower.away]
+        wrong += [f"node {follower.node}: stopped" for follower in self.followers if follower.stopped]
+        if paused := sorted(switch.name for switch in self.switches.snapshot.all_paused):
+            wrong.append(f"paused: {', '.join(paused)}")
+        if self.config_fault:
+            wrong.append(self.config_fault)
+        count = len(self.followers)
+        serving = f"serving customers; {count} {'node' if count == 1 else 'nodes'}"
+        return "; ".join([*(away or [serving]), *wrong])

@@ -20,6 +20,7 @@ from vpnd.bot.texts import CurrentTexts
 from vpnd.config import Settings
 from vpnd.daemon import wording
 from vpnd.daemon.parts import Parts
+from vpnd.daemon.reload import Reconfiguration
 from vpnd.database.database import open_database
 from vpnd.database.errors import DatabaseError
 from vpnd.database.leases import Instance, instance_id
@@ -37,6 +38,7 @@ from vpnd.telegram.gate import GatedInbox
 from vpnd.telegram.service import open_telegram
 from vpnd.web.apps import metrics_app
 from vpnd.web.listeners import HTTP, METRICS, binds_of, listener
+from vpnd.workers.node_follower import NodeFollower
 from vpnd.workers.switchboard import watch_switches
 
 __all__ = ["Daemon", "open_daemon", "run"]
@@ -53,24 +55,30 @@ DRAIN_GRACE: Final = 1.0
 STATUS_INTERVAL: Final = 15.0
 
 
-def run(settings: Settings, *, sandbox: bool = False) -> int:
+def run(settings: Settings, *, sandbox: bool = False, reread: Callable[[], Settings] | None = None) -> int:
     """Run the daemon until it is told to stop; return the exit code.
 
     Args:
         settings: what was configured.
+        reread: loads the settings anew for a reload, in a thread, and raises ConfigError; None leaves them as they are.
         sandbox: whether the database may (and must) be a sandbox, whose business clock can be moved.
     """
 
     async def main(service: Service) -> None:
-        async with open_daemon(settings, sandbox=sandbox) as daemon:
+        async with open_daemon(settings, sandbox=sandbox, reread=reread) as daemon:
             await daemon.run(service)
 
     return run_service(main, log_format=settings.log.format, log_level=settings.log.level)
 
 
 @asynccontextmanager
-async def open_daemon(settings: Settings, *, sandbox: bool = False) -> AsyncIterator[Daemon]:
-    """Build the parts of the daemon; nothing runs yet but what others need (database bridge, HTTP client, lanes)."""
+async def open_daemon(
+    settings: Settings, *, sandbox: bool = False, reread: Callable[[], Settings] | None = None
+) -> AsyncIterator[Daemon]:
+    """Build the parts of the daemon; nothing runs yet but what others need (database bridge, HTTP client, lanes).
+
+    See `run` for the arguments.
+    """
     limits = Limits(
         settings.limits.database, settings.limits.http, acquire_timeout=settings.database.acquire_timeout
     )
@@ -89,6 +97,7 @@ async def open_daemon(settings: Settings, *, sandbox: bool = False) -> AsyncIter
             db=db,
             http=http,
             wording=CurrentTexts(texts),
+            reread=reread,
         )
         daemon.telegram = await stack.enter_async_context(
             open_telegram(
@@ -120,7 +129,7 @@ class Daemon(Parts):
         return [
             ChildSpec("schema", self.schema.run, may_finish=True),
             ChildSpec("numberer", self._with_schema(self.numberer.run)),
-            *(ChildSpec(f"node {one.node}", self._with_schema(one.run)) for one in self.followers),
+            *(self._node(one) for one in self.followers),
             ChildSpec("outbox", self._with_schema(self.relay.run)),
             *(
                 ChildSpec(f"payouts {name}", self._with_schema(one.run))
@@ -162,6 +171,9 @@ class Daemon(Parts):
         await self.telegram.drain(DRAIN_GRACE)
         self.supervisor.stop()
 
+    def _node(self, follower: NodeFollower) -> ChildSpec:
+        return ChildSpec(f"node {follower.node}", self._with_schema(follower.run))
+
     def _with_schema(self, run: Callable[[], Awaitable[object]]) -> Callable[..., Coroutine[Any, Any, None]]:
         async def start(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
             task_status.started()
@@ -191,10 +203,14 @@ class Daemon(Parts):
     async def _reload_on_demand(
         self, service: Service, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> NoReturn:
+        """Read again what may change at run time: limits and nodes, the plans, the texts."""
         task_status.started()
+        configuration = None if self.reread is None else Reconfiguration(self, self.reread, self._node)
         while True:
             await service.reloads.receive()
             service.manager.reloading()
+            if configuration is not None:
+                await configuration.run()
             if self.schema.ready.is_set():
                 try:
                     await self.schema.apply_plans()

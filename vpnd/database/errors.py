@@ -65,7 +65,13 @@ class PoolTimeout(DatabaseUnavailable):
 
 
 class DatabaseTimeout(DatabaseError):
-    """The deadline, a statement timeout or a lock timeout passed; nothing was committed."""
+    """The deadline, a statement timeout or a lock timeout passed; nothing was committed.
+
+    Attributes:
+        no_answer: it may be one slow statement or a server that stands still: the next attempt shows which.
+    """
+
+    no_answer = True
 
 
 class CommitUnknown(DatabaseError):

@@ -81,7 +81,8 @@ class NodeMonitor:
     def __init__(self, db: Database, alarms: Alarms, names: tuple[str, ...]) -> None:
         self._db = db
         self._alarms = alarms
-        self._names = names
+        #: The nodes that are looked at; may be exchanged.
+        self.names = names
         #: None before the first look.
         self.picture: NodesPicture | None = None
 
@@ -91,7 +92,7 @@ class NodeMonitor:
         Raises:
             DatabaseError: they cannot be looked at; gauges and alarms stay as they were.
         """
-        rows = await self._db.fetch("monitors.node_gap", _GAP, MOST, list(self._names))
+        rows = await self._db.fetch("monitors.node_gap", _GAP, MOST, list(self.names))
         overdue = await self._db.fetchval("monitors.overdue", _OVERDUE, MOST, OVERDUE_AFTER)
         nodes = tuple(
             NodePicture(

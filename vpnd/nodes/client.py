@@ -85,6 +85,11 @@ class NodeClient:
             host, port = parts.hostname or "", parts.port or 443
             http.add_origin(self._origin, functools.partial(pinned_context, host, port, settings.fingerprint))
 
+    async def aclose(self) -> None:
+        """Close the connections to the node; what is asked of it afterwards is answered by `NodeUnavailable`."""
+        if self._origin is not None:
+            await self._http.drop_origin(self._origin)
+
     async def status(self) -> NodeStatus:
         """Ask what the node is and how far it follows the log."""
         return await self._ask("status", "GET", "/v1/status", NodeStatus.parse)

@@ -130,6 +130,12 @@ class HttpClient:
             raise ValueError(f"the origin {name!r} exists already")
         self._origins[name] = _Origin(ssl_context, self._build)
 
+    async def drop_origin(self, name: str) -> None:
+        """Forget a named peer and close its connections; who still asks it gets HttpUnavailable. An unknown name is no fault."""
+        peer = self._origins.pop(name, None)
+        if peer is not None:
+            await peer.aclose()
+
     async def request(
         self,
         boundary: str,
@@ -173,7 +179,9 @@ class HttpClient:
         is counted.
         """
         refuse_if_held(f"an HTTP request to {boundary} ({operation})")
-        peer = self._default if origin is None else self._origins[origin]
+        peer = self._default if origin is None else self._origins.get(origin)
+        if peer is None:
+            raise HttpUnavailable(boundary, operation, f"the origin {origin!r} is no longer known")
         sending = _Sending(boundary, operation, max_body)
         body, sent = content, dict(headers or {})
         if json is not None:

@@ -36,6 +36,7 @@ class Output:
         self.captured: list[Entry] | None = None
         self.threshold = PRIORITIES["info"]
         self._lock = threading.Lock()
+        self._lost = 0  # entries since the last one that was taken
 
     def turn(self, chosen: str, stream: TextIO | None, socket_path: str) -> None:
         """Send what follows to ``stream`` (None: standard error), or to the journal's socket if ``native`` was chosen."""
@@ -50,34 +51,57 @@ class Output:
             ),
         }
         self.stream, self.renderer = stream, renderers[chosen]
+        self._lost = 0  # of another place
         if former is not None:
             former.close()
 
     def emit(self, entry: Entry) -> None:
-        """Render one entry and hand it over, or drop it; never raises, never waits."""
+        """Render one entry and hand it over, or drop it; never raises, never waits.
+
+        A drop is counted, and told by the first entry that is taken again: a gap that nobody sees would be read as silence.
+        """
         if self.captured is not None:
             self.captured.append(entry)
             return
+        if not self._hand_over(entry):
+            self._lost += 1
+        elif self._lost:
+            lost, self._lost = self._lost, 0
+            if not self._hand_over(_gap(lost)):
+                self._lost += lost
+
+    def _hand_over(self, entry: Entry) -> bool:
         rendered = self.renderer(entry)
         if isinstance(rendered, bytes):
-            if self.socket is not None:
-                self.socket.send(rendered)
-            return
+            return self.socket is None or self.socket.send(rendered)
         with self._lock:
-            self._write(rendered + "\n")
+            return self._write(rendered + "\n")
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str) -> bool:
         stream = self.stream if self.stream is not None else sys.stderr
         try:
             fd = _descriptor(stream)
             if fd is None:
                 stream.write(text)
                 stream.flush()
-            elif not _write_without_waiting(fd, text.encode("utf-8", "backslashreplace")):
-                metrics.journal_dropped_total.inc()
+                return True
+            if _write_without_waiting(fd, text.encode("utf-8", "backslashreplace")):
+                return True
         except (OSError, ValueError, AttributeError):
-            # A closed, broken or absent stream: there is nowhere left to complain but the metric.
-            metrics.journal_dropped_total.inc()
+            pass  # a closed, broken or absent stream: there is nowhere left to complain but the metric
+        metrics.journal_dropped_total.inc()
+        return False
+
+
+def _gap(lost: int) -> Entry:
+    return Entry(
+        event="journal.gap",
+        level="warning",
+        room="runtime",
+        message=f"{lost} {'entry is' if lost == 1 else 'entries are'} missing just before the last one:"
+        " the journal did not take them at once, and nobody waits for it",
+        fields={"lost": lost},
+    )
 
 
 def _descriptor(stream: TextIO) -> int | None:

@@ -180,6 +180,7 @@ class Supervisor:
         self._entries: list[_Entry] = []
         self._recent: deque[float] = deque()
         self._stop = trio.Event()
+        self._nursery: trio.Nursery | None = None
         self._fatal: SupervisionError | None = None
         for name in names:
             metrics.declare_child(name)
@@ -189,6 +190,36 @@ class Supervisor:
         self._stop.set()
         for entry in self._entries:
             entry.settled.set()  # whoever is still starting is not waited for
+
+    def add(self, spec: ChildSpec, *, after: str) -> None:
+        """Start one more child. In the order of starting and stopping it stands behind the child `after`.
+
+        Nothing is started once a stop was asked for. Only while `run` runs.
+
+        Raises:
+            ValueError: there is a child of this name, or none called `after`.
+        """
+        names = [entry.spec.name for entry in self._entries]
+        if spec.name in names:
+            raise ValueError(f"two children have one name: {spec.name}")
+        if after not in names:
+            raise ValueError(f"there is no child {after}")
+        if self._nursery is None or self._stop.is_set():
+            return
+        metrics.declare_child(spec.name)
+        entry = _Entry(spec)
+        self._entries.insert(names.index(after) + 1, entry)
+        self._nursery.start_soon(self._keep, entry, name=f"child {spec.name}")
+
+    async def remove(self, name: str) -> None:
+        """End one child for good, as a stop would, and forget it. Bounded; an unknown name is no fault."""
+        found = next((entry for entry in self._entries if entry.spec.name == name), None)
+        if found is None:
+            return
+        await self._end(found)
+        if found in self._entries:
+            self._entries.remove(found)
+            metrics.supervisor_restarts_total.remove(name)
 
     def statistics(self) -> SupervisorStatistics:
         """Return what every child is doing."""
@@ -212,6 +243,7 @@ class Supervisor:
         Cancellation cancels all children at once; an orderly stop is what `stop` is for.
         """
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             for spec in self._specs:
                 if self._stop.is_set():
                     break
@@ -222,7 +254,7 @@ class Supervisor:
                     await entry.settled.wait()
             task_status.started()
             await self._stop.wait()
-            for entry in reversed(self._entries):
+            for entry in list(reversed(self._entries)):
                 await self._end(entry)
         if self._fatal is not None:
             raise self._fatal

@@ -13,8 +13,10 @@ broken: that is a failed iteration.
 longer than it should makes the following ones smaller, and quick ones make them larger again, up to the batch.
 
 **Failure.** An exception with a true attribute ``boundary_down`` says that the database, or whatever stands behind the
-function, is away: nothing is halved, the iteration has failed, the next one comes after a back-off. Any other
-exception is counted and logged. Only cancellation ends a runner: the `Exception` of a function is caught here.
+function, is away: nothing is halved, the iteration has failed, the next one comes after a back-off. An outage is said once,
+with its traceback, and once when it is over; what fails in between is counted, since fifteen workers would fill the journal
+with one and the same fault. Any other exception is counted and logged each time. Only cancellation ends a runner: the
+`Exception` of a function is caught here.
 
 **Time.** The deadline of an iteration starts with it and is a cancel scope around all of it; it is put off by what
 the iteration spends waiting for a turn. An iteration that runs out of time goes on where it stopped, soon. One that
@@ -35,6 +37,7 @@ from vpnd.runtime.courtesy import Turns
 from vpnd.runtime.groups import plainest
 from vpnd.runtime.journal import get_journal
 from vpnd.runtime.limits import LimitClass, as_class
+from vpnd.runtime.worker_outage import Failures, boundary_down
 from vpnd.runtime.worker_spec import (
     ItemWorker,
     Iteration,
@@ -109,6 +112,7 @@ class WorkerRunner:
         self._awake = self._woken = self._paused = self._was_paused = False
         self._changed = trio.Event()
         self._failures_in_a_row = 0
+        self._said_failures = Failures(spec.name)
         self._iterations = self._failures = self._timeouts = self._items = self._item_failures = 0
         self._last_outcome: str | None = None
         self._last_duration: float | None = None
@@ -197,12 +201,10 @@ class WorkerRunner:
                 # The one place that stands between a worker's function and the worker's life.
                 outcome = "failed"
                 self._cursor = None
-                journal.error(
-                    "worker.failed",
-                    message=f"An iteration of {spec.name} failed",
-                    exc_info=group,
-                    worker=spec.name,
-                )
+                self._said_failures.failed(group)
+            else:
+                if outcome != "timeout":  # a boundary that gives no answer may be away as before
+                    self._said_failures.over()
         finally:
             self._awake = False
             self._account(iteration, outcome, trio.current_time() - began)
@@ -284,7 +286,7 @@ class WorkerRunner:
                         iteration.done += await spec.sweep(piece)
                         self._fit(len(piece), spec.batch, trio.current_time() - began)
                 except Exception as error:
-                    if _boundary_down(error):
+                    if boundary_down(error):
                         raise
                     if len(piece) == 1:
                         self._poisoned(iteration, piece[0], error)
@@ -330,7 +332,7 @@ class WorkerRunner:
             yield
         except* Exception as group:
             error = plainest(group)
-            if _boundary_down(error):
+            if boundary_down(error):
                 raise
             iteration.unsaid.append(Poison(self.spec.name, key, error))
             self._say_poison(iteration)
@@ -394,7 +396,11 @@ class WorkerRunner:
             self._last_success = time.time()
             metrics.worker_last_success_timestamp_seconds.labels(name).set(self._last_success)
         now = trio.current_time()
-        quiet = outcome == "ok" and not iteration.fetched and duration < 1 and now - self._last_said < QUIET
+        idle = outcome == "ok" and not iteration.fetched and duration < 1
+        # Of an outage that was said, an iteration has nothing new to tell.
+        quiet = (idle and now - self._last_said < QUIET) or (
+            outcome == "failed" and self._said_failures.known
+        )
         if not quiet:
             self._last_said = now
         say = journal.debug if quiet else journal.info
@@ -416,10 +422,3 @@ class WorkerRunner:
             done=iteration.done,
             failed=iteration.failed,
         )
-
-
-def _boundary_down(error: BaseException) -> bool:
-    """Return whether an error, or any of a group, says that a boundary is away."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(_boundary_down(inner) for inner in error.exceptions)
-    return bool(getattr(error, "boundary_down", False))

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from vpnd.config import Settings, load_settings
-from vpnd.runtime.redact import register_secret
+from vpnd.shell.arguments import Commands, add_config, load
 
 __all__ = ["add"]
 
-DAEMON_CONFIG: Final = Path("/etc/vpnd/vpnd.toml")
 
-
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Add `broadcast` to the commands."""
     broadcast = commands.add_parser("broadcast", help="one message for many").add_subparsers(
         title="commands", required=True, metavar="COMMAND"
     )
     _add_send(broadcast)
     listing = broadcast.add_parser("list", help="the newest twenty")
-    _add_config(listing)
+    add_config(listing)
     listing.set_defaults(command=_list)
     for name, words in (
         ("show", "one of them, and how far it is"),
@@ -31,14 +27,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         ("stop", "end it for good"),
     ):
         one = broadcast.add_parser(name, help=words)
-        _add_config(one)
+        add_config(one)
         one.add_argument("number", type=int, metavar="N")
         one.set_defaults(command=_show if name == "show" else _move, move=name)
 
 
-def _add_send(broadcast: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_send(broadcast: Commands) -> None:
     send = broadcast.add_parser("send", help="compose, count, and with --yes begin or schedule one")
-    _add_config(send)
+    add_config(send)
     what = send.add_argument_group("the message")
     what.add_argument(
         "--text",
@@ -70,22 +66,8 @@ def _add_send(broadcast: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     send.set_defaults(command=_send)
 
 
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"default: {DAEMON_CONFIG} if it exists")
-
-
-def _settings(arguments: argparse.Namespace) -> Settings:
-    path: Path | None = arguments.config
-    if path is None and DAEMON_CONFIG.exists():
-        path = DAEMON_CONFIG
-    settings = load_settings(path, os.environ, role="daemon")
-    for secret in settings.secrets():
-        register_secret(secret.reveal())
-    return settings
-
-
 def _send(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments)
+    settings = load(arguments)
     from vpnd.shell.broadcast import Order, send
 
     values: dict[str, Any] = vars(arguments)
@@ -96,21 +78,21 @@ def _send(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments)
+    settings = load(arguments)
     from vpnd.shell.broadcast import listing
 
     return listing(settings)
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments)
+    settings = load(arguments)
     from vpnd.shell.broadcast import show
 
     return show(settings, arguments.number)
 
 
 def _move(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments)
+    settings = load(arguments)
     from vpnd.shell.broadcast import move
 
     return move(settings, arguments.number, arguments.move)

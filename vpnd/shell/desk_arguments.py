@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Final
 
 from vpnd.config import Settings
+from vpnd.shell.arguments import Commands, add_config, load, read_whole
 
 __all__ = ["add"]
 
@@ -17,19 +17,10 @@ _MOST_DAYS: Final = 3660
 _WHO: Final = "a Telegram id, a @name, a purchase (p…), a charge, a link: whatever names the customer"
 
 
-def add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    configure: Callable[[argparse.ArgumentParser], None],
-    settings: Callable[[argparse.Namespace], Settings],
-) -> None:
-    """Add the commands.
-
-    Args:
-        configure: gives a command its option for the configuration.
-        settings: loads what that option names.
-    """
+def add(commands: Commands) -> None:
+    """Add the commands."""
     give = commands.add_parser("give", help="give a customer days, money or another plan, or take them")
-    configure(give)
+    add_config(give)
     give.add_argument("who", metavar="WHO", help=_WHO)
     give.add_argument(
         "--days", type=_days, metavar="N", help="to the end of a subscription; with a minus, from it"
@@ -40,39 +31,37 @@ def add(
     )
     give.add_argument("--subscription", type=_number, metavar="N", help="which one, if there are several")
     _asked(give)
-    give.set_defaults(command=lambda arguments: _give(arguments, settings(arguments)))
+    give.set_defaults(command=lambda arguments: _give(arguments, load(arguments)))
 
     for name, text in (
         ("block", "switch a customer's access off and shut the bot to him"),
         ("unblock", "let a customer in again, with the time that is left"),
     ):
         parser = commands.add_parser(name, help=text)
-        configure(parser)
+        add_config(parser)
         parser.add_argument("who", metavar="WHO", help=_WHO)
         _asked(parser)
         parser.set_defaults(
-            command=lambda arguments, name=name: _block(
-                arguments, settings(arguments), lift=name == "unblock"
-            )
+            command=lambda arguments, name=name: _block(arguments, load(arguments), lift=name == "unblock")
         )
 
     operator = commands.add_parser("operator", help="who runs the shop in the bot").add_subparsers(
         title="commands", required=True, metavar="COMMAND"
     )
     listing = operator.add_parser("list", help="all of them, owners first")
-    configure(listing)
-    listing.set_defaults(command=lambda arguments: _list(settings(arguments)))
+    add_config(listing)
+    listing.set_defaults(command=lambda arguments: _list(load(arguments)))
     setting = operator.add_parser("set", help="make somebody an operator, or give him another role")
-    configure(setting)
+    add_config(setting)
     setting.add_argument("who", metavar="WHO", help="a Telegram id, or a @name that has written to the bot")
     setting.add_argument("role", choices=_ROLES)
     _asked(setting)
-    setting.set_defaults(command=lambda arguments: _set(arguments, settings(arguments)))
+    setting.set_defaults(command=lambda arguments: _set(arguments, load(arguments)))
     removing = operator.add_parser("remove", help="take somebody's role away")
-    configure(removing)
+    add_config(removing)
     removing.add_argument("who", metavar="WHO", help="a Telegram id, or a @name")
     _asked(removing)
-    removing.set_defaults(command=lambda arguments: _remove(arguments, settings(arguments)))
+    removing.set_defaults(command=lambda arguments: _remove(arguments, load(arguments)))
 
 
 def _asked(parser: argparse.ArgumentParser) -> None:
@@ -82,17 +71,12 @@ def _asked(parser: argparse.ArgumentParser) -> None:
 
 def _days(text: str) -> int:
     number = text.removeprefix("-").removeprefix("+")
-    if not (number.isascii() and number.isdecimal() and len(number) <= 4 and 1 <= int(number) <= _MOST_DAYS):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of days from 1 to {_MOST_DAYS}, or with a minus"
-        )
-    return -int(number) if text.startswith("-") else int(number)
+    days = read_whole(number, 1, _MOST_DAYS, "number of days (with a minus: taken)")
+    return -days if text.startswith("-") else days
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number")
-    return int(text)
+    return read_whole(text, 0, 10**18 - 1, "number")
 
 
 def _give(arguments: argparse.Namespace, settings: Settings) -> int:

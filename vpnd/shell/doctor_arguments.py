@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Final
 
 from vpnd.config import Settings
+from vpnd.shell.arguments import Commands, add_config, load, whole_number
 
 __all__ = ["add"]
 
@@ -14,22 +14,13 @@ __all__ = ["add"]
 _PARTS: Final = ("machine", "config", "database", "queues", "boundaries", "books", "providers", "nodes")
 
 
-def add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    configure: Callable[[argparse.ArgumentParser], None],
-    settings: Callable[[argparse.Namespace], Settings],
-) -> None:
-    """Add the command.
-
-    Args:
-        configure: gives a command its option for the configuration.
-        settings: loads what that option names.
-    """
+def add(commands: Commands) -> None:
+    """Add the command."""
     doctor = commands.add_parser(
         "doctor",
         help="everything an expert would check, each finding with its remedy; exit 1 if there is one",
     )
-    configure(doctor)
+    add_config(doctor)
     how = doctor.add_mutually_exclusive_group()
     how.add_argument("--repair", action="store_true", help="mend what can be mended, one by one")
     how.add_argument(
@@ -49,18 +40,12 @@ def add(
     doctor.add_argument("--json", action="store_true", help="the whole as one document")
     doctor.add_argument(
         "--days",
-        type=_days,
+        type=whole_number(1, 90),
         default=3,
         metavar="N",
         help="how far back lists are read (default: %(default)s)",
     )
-    doctor.set_defaults(command=lambda arguments: _doctor(arguments, settings(arguments)))
-
-
-def _days(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 90):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to 90")
-    return int(text)
+    doctor.set_defaults(command=lambda arguments: _doctor(arguments, load(arguments)))
 
 
 def _doctor(arguments: argparse.Namespace, settings: Settings) -> int:

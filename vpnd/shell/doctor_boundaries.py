@@ -27,7 +27,7 @@ from vpnd.shell.shop import OpenShop
 from vpnd.telegram.errors import Conflict, TelegramError, Unauthorized
 from vpnd.telegram.sender import Lane
 
-__all__ = ["boundary_checks"]
+__all__ = ["boundary_checks", "look_at_public_address"]
 
 #: Seconds by which Telegram's clock may differ: its head has whole seconds, and an answer takes some time.
 CLOCK: Final = 5.0
@@ -56,7 +56,9 @@ def boundary_checks(shop: OpenShop, clients: Sequence[NodeClient]) -> list[Check
             Check("yookassa", partial(_yookassa, shop, shop.desk.yookassa), seconds=15.0, remedy=_NETWORK)
         )
     if settings.http.public_url is not None:
-        checks.append(Check("public_url", partial(_public, settings.http.public_url), remedy=_NETWORK))
+        checks.append(
+            Check("public_url", partial(look_at_public_address, settings.http.public_url), remedy=_NETWORK)
+        )
     urls = {node.name: node.url for node in settings.nodes}
     checks += [
         Check(f"way {client.name}", partial(_node, client, urls[client.name]), seconds=12.0)
@@ -187,7 +189,7 @@ def _refused(report: Report, about: str, error: PaymentError, credential: str) -
         report.find(about, "critical", f"does not answer as it should: {error}", _NETWORK)
 
 
-async def _public(url: str, report: Report) -> None:
+async def look_at_public_address(url: str, report: Report) -> None:
     """Shake hands with the address that customers and providers use, and see how long its certificate lasts."""
     if not await _resolves(report, "public_url", url):
         return

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
 from vpnd.config import Settings
+from vpnd.shell.arguments import Commands, add_config, load, whole_number
 
 __all__ = ["add"]
 
@@ -16,19 +16,10 @@ __all__ = ["add"]
 _EXPORTS: Final = ("customers", "subscriptions", "payments", "ledger", "audit", "plans")
 
 
-def add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    configure: Callable[[argparse.ArgumentParser], None],
-    settings: Callable[[argparse.Namespace], Settings],
-) -> None:
-    """Add the two commands.
-
-    Args:
-        configure: gives a command its option for the configuration.
-        settings: loads what that option names.
-    """
+def add(commands: Commands) -> None:
+    """Add the two commands."""
     export = commands.add_parser("export", help="a table as CSV, as of now, also of a million rows")
-    configure(export)
+    add_config(export)
     export.add_argument("what", choices=_EXPORTS)
     export.add_argument(
         "--out", type=Path, metavar="FILE", help="default: a name with the time, in this folder"
@@ -42,19 +33,22 @@ def add(
         choices=("csv", "toml"),
         help="toml: of plans only, and their default: the file that they are applied from",
     )
-    export.set_defaults(command=lambda arguments: _export(arguments, export, settings(arguments)))
+    export.set_defaults(command=lambda arguments: _export(arguments, export, load(arguments)))
 
     report = commands.add_parser("report", help="the shop's figures as one HTML file with charts")
-    configure(report)
+    add_config(report)
     report.add_argument(
-        "--days", type=_days, metavar="N", help="so many whole days until yesterday (default: 90)"
+        "--days",
+        type=whole_number(1, 1000, "number of days"),
+        metavar="N",
+        help="so many whole days until yesterday (default: 90)",
     )
     report.add_argument("--from", dest="first", type=_day, metavar="DAY", help='like "2026-12-01"')
     report.add_argument("--to", dest="last", type=_day, metavar="DAY", help="default: yesterday")
     report.add_argument(
         "--out", type=Path, metavar="FILE", help="default: vpnd-report-DAY.html in this folder"
     )
-    report.set_defaults(command=lambda arguments: _report(arguments, report, settings(arguments)))
+    report.set_defaults(command=lambda arguments: _report(arguments, report, load(arguments)))
 
 
 def _export(arguments: argparse.Namespace, parser: argparse.ArgumentParser, settings: Settings) -> int:
@@ -102,9 +96,3 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f'{text!r} is no day like "2026-12-01"') from None
-
-
-def _days(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 1000):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 1 to 1000")
-    return int(text)

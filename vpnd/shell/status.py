@@ -96,7 +96,7 @@ def _switches(value: Mapping[str, Any]) -> RenderableType:
 
 
 def _workers(value: Sequence[Mapping[str, Any]]) -> RenderableType:
-    table = _table("worker", "every", "last run", "outcome", "took", "items", "failed in a row", "state")
+    table = _table("worker", "every", "last run", "outcome", "took", "items", "failing", "state")
     for worker in value:
         state = "paused" if worker["paused"] else "at work" if worker["awake"] else ""
         failing = worker["failures_in_a_row"]
@@ -122,8 +122,12 @@ def _queues(value: Mapping[str, Any]) -> RenderableType:
         f"{value['inbox_pending']:,}{f' ({money} with money)' if money else ''}",
         f"{value['inbox_age']:.0f} s",
     )
+    ready = value["outbox_ready"]
     for kind, age in sorted(value["outbox_age"].items()):
-        table.add_row(f"outbox {kind}", f"{value['outbox_ready'].get(kind, 0):,}", f"{age:.0f} s")
+        if ready.get(kind):
+            table.add_row(f"outbox {kind}", f"{ready[kind]:,}", f"{age:.0f} s")
+    if not any(ready.values()):
+        table.add_row("outbox", "0", "")
     dead = value["dead_letters"]
     table.add_row("dead letters", f"{dead:,}", "", style="red" if dead else "")
     return table
@@ -184,7 +188,11 @@ def _loop(value: Mapping[str, Any]) -> RenderableType:
 
 
 def _process(value: Mapping[str, Any]) -> RenderableType:
-    busiest = ", ".join(f"{name} {count}" for name, count in list(value["tasks_by_name"].items())[:4])
+    # The last word of a task's name tells enough of it, and a line holds four.
+    busiest = ", ".join(
+        f"{name.rpartition('.')[2].strip('_')} {count}"
+        for name, count in list(value["tasks_by_name"].items())[:4]
+    )
     return Text(
         f"process: {value['cpu']:.0%} of a core, {value['memory'] / _MB:.0f} MB"
         f" ({value['memory_growth'] / _MB:+.0f} MB within the hour), {value['descriptors']} files,"
@@ -224,7 +232,7 @@ _PARTS: Final[tuple[tuple[str, Callable[[Any], RenderableType]], ...]] = (
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for number, name in enumerate(columns):
-        table.add_column(name, no_wrap=number == 0)
+        table.add_column(name, no_wrap=number == 0 or len(name) < 12)
     return table
 
 

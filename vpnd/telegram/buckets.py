@@ -39,6 +39,10 @@ class RollingWindow:
         for _ in range(min(count, self.most)):
             self._times.append(now)
 
+    def follow(self, former: RollingWindow) -> None:
+        """Take over the newest tokens of another window: a changed limit is no reason to send more within one second."""
+        self._times.extend(former._times)
+
     def is_idle(self, now: float) -> bool:
         """Say whether every token has left the window."""
         return not self._times or self._times[-1] + self.seconds <= now

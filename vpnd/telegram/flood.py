@@ -63,6 +63,12 @@ class FloodGuard:
         self._most = most
         self._people: dict[int, _Person] = {}
 
+    def limit(self, burst: int, per_second: float) -> None:
+        """Judge by other limits from now on; everybody begins with a full bucket."""
+        self._burst = burst
+        self._rate = per_second if burst > 0 else 0.0
+        self._people.clear()
+
     def __len__(self) -> int:
         """How many people are remembered."""
         return len(self._people)

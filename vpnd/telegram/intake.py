@@ -79,6 +79,8 @@ class Intake:
         self._outage = outage
         self._rest = rest
         self._rng = rng or Random()  # noqa: S311  spreads retries, guards nothing
+        #: Why no updates can be fetched; empty when they can, or come by webhook.
+        self.trouble = ""
 
     # ------------------------------------------------------------------ webhook
 
@@ -117,9 +119,11 @@ class Intake:
                 batch = await self._ask(offset)
             except TelegramError as error:
                 failures += 1
+                self.trouble = _trouble(error) if failures > 1 else ""
                 webhook_gone = webhook_gone and not isinstance(error, Conflict)
                 await trio.sleep(self._explain(error, failures))
                 continue
+            self.trouble = ""
             if not batch:
                 failures = 0
                 continue
@@ -241,6 +245,13 @@ def _speaks_of_the_data(error: DatabaseError) -> bool:
             else error.sqlstate.startswith("22")
         )
     return True
+
+
+def _trouble(error: TelegramError) -> str:
+    """Say in a few words why updates cannot be fetched."""
+    if isinstance(error, Conflict):
+        return "another program takes the bot's updates"
+    return "the token is refused" if isinstance(error, Unauthorized) else "away"
 
 
 def _label(kind: str) -> str:

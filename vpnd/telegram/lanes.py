@@ -147,10 +147,7 @@ class Lanes:
 
     def __init__(self, per_second: float, per_chat: float) -> None:
         self._per_chat = per_chat
-        self._window: RollingWindow | None = None
-        if per_second > 0:
-            limit = max(1, int(per_second))
-            self._window = RollingWindow(limit, limit / per_second * (1 + MARGIN))
+        self._window = _window_of_all(per_second)
         self._next_slow = 0.0
         self._replied_at = float("-inf")
         self._paused_until = 0.0
@@ -168,6 +165,26 @@ class Lanes:
         self._refused = 0
         self._tokens = 0
         self._run: _BroadcastRun | None = None
+
+    def limit(self, per_second: float, per_chat: float) -> None:
+        """Give out tokens by other limits from now on. What was learned from refusals is forgotten, who waits is served anew."""
+        now = trio.current_time()
+        former, self._window = self._window, _window_of_all(per_second)
+        if former is not None and self._window is not None:
+            self._window.follow(former)
+        self._per_chat = per_chat
+        for chat_id, chat in self._chats.items():
+            chat.bucket.rate = per_chat if chat_id is not None else 0.0
+            if _is_group(chat_id):
+                chat.window = (chat.window or _window_of_group()) if per_chat > 0 else None
+            if per_chat <= 0:
+                chat.bucket.full_at = 0.0
+        self._next_slow = min(self._next_slow, now)
+        parked, self._parked = self._parked, []
+        for _, _, chat in parked:
+            chat.parked = False
+            self._requeue(chat)
+        self._wake_by(self._serve(now))
 
     def statistics(self) -> LanesStatistics:
         """Return a picture of the present state; a broadcast that is over is judged before."""
@@ -374,13 +391,7 @@ class Lanes:
         chat = self._chats.get(chat_id)
         if chat is None:
             self._forget_idle(now)
-            # A channel's name counts as a group: so does Telegram.
-            is_group = isinstance(chat_id, str) or (chat_id is not None and chat_id < 0)
-            window = (
-                RollingWindow(GROUP_PER_MINUTE, 60 * (1 + MARGIN))
-                if is_group and self._per_chat > 0
-                else None
-            )
+            window = _window_of_group() if _is_group(chat_id) and self._per_chat > 0 else None
             rate = self._per_chat if chat_id is not None else 0.0
             chat = self._chats[chat_id] = _Chat(Bucket(rate, CHAT_BURST), window)
         return chat
@@ -394,3 +405,19 @@ class Lanes:
             chat = self._chats.pop(chat_id)
             if chat.waiting or (not chat.is_idle(now) and len(self._chats) < 2 * MOST_CHATS):
                 self._chats[chat_id] = chat  # to the end of the line
+
+
+def _window_of_all(per_second: float) -> RollingWindow | None:
+    if per_second <= 0:
+        return None
+    limit = max(1, int(per_second))
+    return RollingWindow(limit, limit / per_second * (1 + MARGIN))
+
+
+def _window_of_group() -> RollingWindow:
+    return RollingWindow(GROUP_PER_MINUTE, 60 * (1 + MARGIN))
+
+
+def _is_group(chat_id: int | str | None) -> bool:
+    """Whether a chat is a group; a channel's name counts as one: so does Telegram."""
+    return isinstance(chat_id, str) or (chat_id is not None and chat_id < 0)

@@ -156,6 +156,10 @@ class Sender:
         self.bot = bot
         self._lanes = lanes
 
+    def limit(self, per_second: float, per_chat: float) -> None:
+        """Send by other limits from now on: new messages a second in all, and to one chat; 0 lifts a limit."""
+        self._lanes.limit(per_second, per_chat)
+
     def lane(self, lane: Lane) -> Any:
         """Return a context manager: calls within it, by any of PTB's methods, go in `lane`."""
         return in_lane(lane)

@@ -68,7 +68,14 @@ class TelegramService:
     sender: Sender
     queues: ChatQueues
     intake: Intake
+    guard: FloodGuard
+    _troubles: list[str] = attrs.field(factory=list, init=False, repr=False)
     _intakes: list[trio.CancelScope] = attrs.field(factory=list, init=False, repr=False)
+
+    @property
+    def trouble(self) -> str:
+        """Why Telegram is not heard, in a few words; empty when it is."""
+        return self._troubles[0] if self._troubles else self.intake.trouble
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. `started` as soon as updates can be stored; Telegram may be away at that time.
@@ -127,8 +134,10 @@ class TelegramService:
                 elif isinstance(error, RetryLater):
                     wait = max(wait, error.after)
                 journal.error(event, message=f"will try again in {wait:.1f} s: {error}", failures=failures)
+                self._troubles[:] = ["the token is refused" if isinstance(error, Unauthorized) else "away"]
                 await trio.sleep(wait)
             else:
+                self._troubles.clear()
                 return
 
 
@@ -179,7 +188,7 @@ async def open_telegram(
     async with trio.open_nursery() as nursery:
         await nursery.start(lanes.run)
         try:
-            yield TelegramService(settings, bot, application, sender, queues, intake)
+            yield TelegramService(settings, bot, application, sender, queues, intake, guard)
         finally:
             nursery.cancel_scope.cancel()
             with trio.move_on_after(CLOSE_TIME, shield=True):

@@ -133,6 +133,11 @@ class BroadcastRunner:
         """Look now: a broadcast was started, paused, resumed or stopped. For synchronous code."""
         self._look()
 
+    def resize(self, concurrency: int) -> None:
+        """Send at most so many at once from now on."""
+        self._concurrency = concurrency
+        self._fill()
+
     def pause(self) -> None:
         """Begin nothing more until `resume`; what is being sent is finished."""
         self._paused = True

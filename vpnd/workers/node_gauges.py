@@ -6,6 +6,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
+from vpnd.runtime import metrics
 from vpnd.runtime.metrics import REGISTRY
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "compared_timestamp_seconds",
     "declare",
     "differences",
+    "forget",
     "mended_total",
     "stopped",
 ]
@@ -55,3 +57,21 @@ def declare(node: str) -> None:
         differences.labels(node, kind)
     for how in MENDED:
         mended_total.labels(node, how)
+
+
+def forget(node: str) -> None:
+    """Take all series of a node away that is no longer configured: one that stands still would raise alarms for ever."""
+    for metric in (
+        metrics.node_last_contact_timestamp_seconds,
+        metrics.node_lag_rows,
+        metrics.node_acked_seq,
+        metrics.node_expired_but_on,
+        metrics.node_active_but_off,
+    ):
+        metric.remove(node)
+    stopped.remove(node)
+    compared_timestamp_seconds.remove(node)
+    for kind in DIFFERENCES:
+        differences.remove(node, kind)
+    for how in MENDED:
+        mended_total.remove(node, how)

@@ -46,7 +46,8 @@ class Preparation:
     def __init__(self, db: Database, settings: Settings, *, sandbox: bool) -> None:
         """`sandbox`: whether the database may (and must) be one whose business clock can be moved."""
         self._db = db
-        self._settings = settings
+        #: What is configured; a reload exchanges it.
+        self.settings = settings
         self._sandbox = sandbox
         self.ready: Final = trio.Event()
         self.fault = "the database was not reached yet"
@@ -61,8 +62,8 @@ class Preparation:
             try:
                 await self._check_kind()
                 await migrate(self._db, phase="all")
-                await self._forget_nodes()
-                await apply_levels(self._db, self._settings.referral.levels)
+                await self.forget_nodes()
+                await apply_levels(self._db, self.settings.referral.levels)
                 await self.apply_plans()
             except (DatabaseError, WrongDatabase) as error:
                 if type(error) is not said:  # an outage has many words, and one line is enough
@@ -94,8 +95,13 @@ class Preparation:
         if self._sandbox and not marked:
             raise WrongDatabase("this is no sandbox database, and a sandbox must not touch it")
 
-    async def _forget_nodes(self) -> None:
-        gone = await nodes.forget_others(self._db, [node.name for node in self._settings.nodes])
+    async def forget_nodes(self) -> None:
+        """Take nodes that are no longer configured out of the shop; at start, and when a reload has removed one.
+
+        Raises:
+            DatabaseError: nothing was forgotten.
+        """
+        gone = await nodes.forget_others(self._db, [node.name for node in self.settings.nodes])
         if gone:
             journal.warning(
                 "nodes.forgotten",
@@ -110,7 +116,7 @@ class Preparation:
         Raises:
             DatabaseError: nothing was applied.
         """
-        shop = self._settings.shop
+        shop = self.settings.shop
         try:
             plans = await trio.to_thread.run_sync(
                 partial(load_plans_file, shop.plans, currency=shop.currency)

@@ -32,8 +32,8 @@ ITEM_DEADLINE: Final = 120.0
 def reconcile(
     db: Database, clients: Sequence[NodeClient], *, alert: Callable[[], None]
 ) -> ItemWorker[NodeClient]:
-    """Compare each node with the shop; `alert` wakes what tells the admins."""
-    work = _Reconciliation(db, sorted(clients, key=lambda client: client.name), alert)
+    """Compare each node with the shop; `alert` wakes what tells the admins. `clients` is read anew by each run."""
+    work = _Reconciliation(db, clients, alert)
     return ItemWorker(
         "reconcile",
         interval=600,
@@ -58,7 +58,8 @@ class _Reconciliation:
     async def page(self, after: str | None, limit: int) -> Sequence[NodeClient]:
         if after is None:  # a run that was cut at its deadline goes on with what is left to it
             self._left = limit
-        return [client for client in self._clients if after is None or client.name > after][:limit]
+        later = [client for client in self._clients if after is None or client.name > after]
+        return sorted(later, key=lambda client: client.name)[:limit]
 
     async def handle(self, client: NodeClient) -> None:
         hands = Hands(self._db, client)
