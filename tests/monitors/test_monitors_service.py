@@ -39,6 +39,11 @@ async def nobody(_key: str, _args: Mapping[str, Any]) -> None:
     """Tell nobody."""
 
 
+async def nothing() -> Sequence[Mapping[str, Any]]:
+    """Nothing stands."""
+    return ()
+
+
 def failing_worker(failure: list[Exception]) -> WorkerRunner:
     async def page(_after: object, _limit: int) -> Sequence[int]:
         if failure:
@@ -63,6 +68,7 @@ def monitors(db: Any, workers: Callable[[], Sequence[WorkerRunner]] = list) -> M
         nodes=("berlin",),
         workers=workers,
         tables=trio.Event(),
+        standing=nothing,
     )
 
 

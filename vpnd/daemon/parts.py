@@ -44,6 +44,7 @@ from vpnd.runtime.supervisor import ChildState, Stopping, Supervisor
 from vpnd.runtime.wake import Wake
 from vpnd.runtime.worker import WorkerRunner
 from vpnd.shop import notices
+from vpnd.shop.alerts import open_alarms
 from vpnd.shop.broadcast_content import variant
 from vpnd.shop.broadcast_rows import Claimed
 from vpnd.shop.export_requests import ExportRequest, Problem
@@ -136,6 +137,7 @@ class Parts:
             nodes=[node.name for node in settings.nodes],
             workers=runners,
             tables=self.schema.ready,
+            standing=partial(open_alarms, self.db),
         )
         self.picture = Picture(
             instance=self.instance.name,
@@ -314,7 +316,7 @@ class Parts:
 
     def _public_app(self) -> Starlette:
         def expired(page: SubscriptionPage) -> str:
-            return expired_entry(self.texts, page.language)
+            return expired_entry(self.texts, page.language, blocked=page.blocked_at is not None)
 
         def open_page(language: str, importer: str) -> OpenPage:
             return OpenPage(*open_words(self.texts, language, importer))
@@ -354,4 +356,5 @@ class Parts:
         ]
         missing += [f"node {follower.node}: away" for follower in self.followers if follower.away]
         missing += [f"node {follower.node}: stopped" for follower in self.followers if follower.stopped]
-        return "; ".join(missing) or f"serving customers; {len(self.followers)} nodes"
+        count = len(self.followers)
+        return "; ".join(missing) or f"serving customers; {count} {'node' if count == 1 else 'nodes'}"
