@@ -233,11 +233,8 @@ ARGS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 PLANNED = {"node": "n" * 32, "starts_at": NOW.isoformat(), "ends_at": NOW.isoformat(), "others": True}
-#: Screens with nothing to press: what admins are told, and the one line for somebody who is shut out ("shut").
-FOR_ADMINS = (
-    "held_charge", "refund_refused", "books_wrong", "reconciliation", "node_stopped", "activation_late", "shut",
-    "alert_group_moved",
-)  # fmt: skip
+#: What whoever is shut out hears: a word, and nothing to press.
+SHUT_OUT = ("shut",)
 ENDING = Ending(NOW, NOW + timedelta(hours=70), True, True, TITLES, timedelta(hours=5.5))
 OVER = attrs.evolve(ENDING, expires_at=NOW - timedelta(days=1), active=False, ahead=timedelta())
 ABOUT_AN_END = {"subscription_id": HUGE, "plan_id": PLAN, "expires_at": NOW.isoformat()}

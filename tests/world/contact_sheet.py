@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT / "tests" / "bot"))
 #: The bubble of a phone 390 points wide, in CSS pixels.
 PHONE = 340
 #: Screens of one sheet, and the scale at which it is kept.
-A_SHEET, SCALE, QUALITY = 14, 0.64, 0.4
+A_SHEET, SCALE, QUALITY = 14, 0.64, 0.3
 #: Screens of one chat: the sandbox keeps so many of its messages at least.
 A_CHAT = 100
 #: The first chat of a language, and of the next one.

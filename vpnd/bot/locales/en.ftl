@@ -1351,7 +1351,7 @@ promo-line = { $state ->
        *[no] { "" }
     }
 promo-gives = { $kind ->
-        [percent] −{ $value } %
+        [percent] −{ $value }{"\u00A0"}%
         [days] +{ $value } days
        *[money] +{ $value }
     }
@@ -1414,11 +1414,11 @@ discounts-none = Nobody has one.
 discount-line = { $state ->
         [over] ⚪️
        *[on] 🟢
-    } { $name } <code>{ $id }</code>: −{ $percent } %, { $ends ->
+    } { $name } <code>{ $id }</code>: −{ $percent }{"\u00A0"}%, { $ends ->
         [yes] until { $until }
        *[no] for good
     }
-button-discount-one = { $name } · −{ $percent } %
+button-discount-one = { $name } · −{ $percent }{"\u00A0"}%
 button-discount-new = ➕ Give a discount
 discount-ask =
     Write whom, how many <b>percent</b>, and for how many <b>days</b> if not for good: <code>@anna 15 30</code> or <code>123456789 15</code>
@@ -1427,7 +1427,7 @@ discount-ask =
 discount-unreadable = ⚠️ Customer, percent (1 to 99) and days (1 to 36500) were not found in that. Keep to the example.
 discount-unknown = ⚠️ Nobody of that name or id has written to this bot. Check the spelling, or write the Telegram id.
 discount-confirm =
-    <b>−{ $percent } % for { $name }</b> <code>{ $id }</code>, { $for_good ->
+    <b>−{ $percent }{"\u00A0"}% for { $name }</b> <code>{ $id }</code>, { $for_good ->
         [yes] for good
        *[no] for { $days ->
             [one] { $days } day
@@ -1437,7 +1437,7 @@ discount-confirm =
 
     It counts for every purchase from now on, in place of a discount that this customer has. Monthly subscriptions in Stars keep their price.
 discount-off-confirm =
-    <b>{ $name }</b> <code>{ $id }</code>: −{ $percent } %, { $ends ->
+    <b>{ $name }</b> <code>{ $id }</code>: −{ $percent }{"\u00A0"}%, { $ends ->
         [yes] until { $until }
        *[no] for good
     }.
@@ -1549,7 +1549,7 @@ card-referrer = Invited by { $name } { $id }
 card-guests = Code { $code } · guests: { $guests }, paying: { $paying }
 card-balance = 💰 Balance <b>{ $total }</b>, of that a gift: { $bonus }
 card-owed = Owes the shop { $amount }
-card-discount = Discount { $percent } %, { $ends ->
+card-discount = Discount { $percent }{"\u00A0"}%, { $ends ->
         [yes] until { $until }
        *[no] for good
     }
@@ -1811,6 +1811,7 @@ broadcast-not-now = ⚠️ That cannot be done: the broadcast is { $state ->
         [done] done
        *[discarded] thrown away
     }.
+broadcast-untitled = (no words yet)
 broadcast-head = 📣 <b>Broadcast { $id }</b> · { $state ->
         [draft] ✏️ draft
         [scheduled] 🕒 scheduled
@@ -1838,7 +1839,7 @@ broadcast-buttons = , { $count ->
         [one] { $count } button
        *[other] { $count } buttons
     }
-broadcast-share = Shares: A { $a } %, B { $b } %. Who gets which stays the same.
+broadcast-share = Shares: A { $a }{"\u00A0"}%, B { $b }{"\u00A0"}%. Who gets which stays the same.
 broadcast-segment = <b>For:</b>
     { $lines }
 broadcast-time = { $state ->
@@ -1863,7 +1864,7 @@ button-broadcast-buttons = { $variant ->
     }
 button-broadcast-add-b = ➕ Variant B
 button-broadcast-drop-b = ✖️ No variant B
-button-broadcast-share = B { $percent } %
+button-broadcast-share = B { $percent }{"\u00A0"}%
 button-broadcast-segment = 🎯 For whom
 button-broadcast-preview = 👁 Preview
 button-broadcast-schedule = 🕒 Schedule
@@ -2102,8 +2103,8 @@ figures-compared = <i>{ $period ->
        *[month] ▲▼ beside the 30 days before.
     }</i>
 figures-change = { $way ->
-        [up] { " " }▲ { $percent } %
-       *[down] { " " }▼ { $percent } %
+        [up] { " " }▲ { $percent }{"\u00A0"}%
+       *[down] { " " }▼ { $percent }{"\u00A0"}%
     }
 figures-revenue = 💰 <b>{ $net }</b>{ $change }
     { $count ->
@@ -2118,9 +2119,9 @@ figures-people =
     🤝 Came by an invitation: <b>{ $guests }</b>
 figures-methods = 💳 Revenue by method: what came from outside, less what went back.
 figures-plans = 🏷 Sales by plan: access sold for whatever it was paid with, from the balance too.
-figures-line = • <b>{ $name }</b>: { $net } · { $percent } % · { $count }
+figures-line = • <b>{ $name }</b>: { $net } · { $percent }{"\u00A0"}% · { $count }
 figures-other = other
-figures-percent = { $share } %
+figures-percent = { $share }{"\u00A0"}%
 figures-guests =
     🤝 Came by an invitation: <b>{ $guests }</b>{ $guestschange }
     🛒 Of all guests, paid for the first time: <b>{ $paying }</b>{ $payingchange }

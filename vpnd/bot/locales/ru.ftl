@@ -1384,7 +1384,7 @@ promo-line = { $state ->
        *[no] { "" }
     }
 promo-gives = { $kind ->
-        [percent] −{ $value } %
+        [percent] −{ $value }{"\u00A0"}%
         [days] +{ $value } дн.
        *[money] +{ $value }
     }
@@ -1447,11 +1447,11 @@ discounts-none = Ни у кого нет.
 discount-line = { $state ->
         [over] ⚪️
        *[on] 🟢
-    } { $name } <code>{ $id }</code>: −{ $percent } %, { $ends ->
+    } { $name } <code>{ $id }</code>: −{ $percent }{"\u00A0"}%, { $ends ->
         [yes] до { $until }
        *[no] бессрочно
     }
-button-discount-one = { $name } · −{ $percent } %
+button-discount-one = { $name } · −{ $percent }{"\u00A0"}%
 button-discount-new = ➕ Дать скидку
 discount-ask =
     Напишите, кому, сколько <b>процентов</b> и на сколько <b>дней</b>, если не навсегда: <code>@anna 15 30</code> или <code>123456789 15</code>
@@ -1460,7 +1460,7 @@ discount-ask =
 discount-unreadable = ⚠️ Не удалось найти клиента, проценты (от 1 до 99) и дни (от 1 до 36500). Пишите как в примере.
 discount-unknown = ⚠️ Никто с таким именем или id этому боту не писал. Проверьте написание или пришлите Telegram id.
 discount-confirm =
-    <b>−{ $percent } % для { $name }</b> <code>{ $id }</code>, { $for_good ->
+    <b>−{ $percent }{"\u00A0"}% для { $name }</b> <code>{ $id }</code>, { $for_good ->
         [yes] навсегда
        *[no] на { $days ->
             [one] { $days } день
@@ -1471,7 +1471,7 @@ discount-confirm =
 
     Действует на каждую покупку с этой минуты, вместо прежней личной скидки. Ежемесячные подписки в Stars сохраняют цену.
 discount-off-confirm =
-    <b>{ $name }</b> <code>{ $id }</code>: −{ $percent } %, { $ends ->
+    <b>{ $name }</b> <code>{ $id }</code>: −{ $percent }{"\u00A0"}%, { $ends ->
         [yes] до { $until }
        *[no] бессрочно
     }.
@@ -1583,7 +1583,7 @@ card-referrer = Пригласил { $name } { $id }
 card-guests = Код { $code } · гостей: { $guests }, платят: { $paying }
 card-balance = 💰 Баланс <b>{ $total }</b>, из них подарок: { $bonus }
 card-owed = Долг магазину: { $amount }
-card-discount = Скидка { $percent } %, { $ends ->
+card-discount = Скидка { $percent }{"\u00A0"}%, { $ends ->
         [yes] до { $until }
        *[no] бессрочно
     }
@@ -1847,6 +1847,7 @@ broadcast-not-now = ⚠️ Сейчас это невозможно. Состо�
         [done] завершена
        *[discarded] удалена
     }.
+broadcast-untitled = (пока без текста)
 broadcast-head = 📣 <b>Рассылка { $id }</b> · { $state ->
         [draft] ✏️ черновик
         [scheduled] 🕒 запланирована
@@ -1875,7 +1876,7 @@ broadcast-buttons = , { $count ->
         [few] { $count } кнопки
        *[other] { $count } кнопок
     }
-broadcast-share = Доли: A { $a } %, B { $b } %. Кому какой вариант — не меняется.
+broadcast-share = Доли: A { $a }{"\u00A0"}%, B { $b }{"\u00A0"}%. Кому какой вариант — не меняется.
 broadcast-segment = <b>Для кого:</b>
     { $lines }
 broadcast-time = { $state ->
@@ -1900,7 +1901,7 @@ button-broadcast-buttons = { $variant ->
     }
 button-broadcast-add-b = ➕ Вариант B
 button-broadcast-drop-b = ✖️ Без варианта B
-button-broadcast-share = B { $percent } %
+button-broadcast-share = B { $percent }{"\u00A0"}%
 button-broadcast-segment = 🎯 Для кого
 button-broadcast-preview = 👁 Показать
 button-broadcast-schedule = 🕒 На время
@@ -2146,8 +2147,8 @@ figures-compared = <i>{ $period ->
        *[month] ▲▼ к предыдущим 30 дням.
     }</i>
 figures-change = { $way ->
-        [up] { " " }▲ { $percent } %
-       *[down] { " " }▼ { $percent } %
+        [up] { " " }▲ { $percent }{"\u00A0"}%
+       *[down] { " " }▼ { $percent }{"\u00A0"}%
     }
 figures-revenue = 💰 <b>{ $net }</b>{ $change }
     { $count ->
@@ -2163,9 +2164,9 @@ figures-people =
     🤝 Пришли по приглашению: <b>{ $guests }</b>
 figures-methods = 💳 Выручка по способам оплаты: что пришло извне, минус возвраты.
 figures-plans = 🏷 Продажи по тарифам: проданный доступ, чем бы ни платили, в том числе с баланса.
-figures-line = • <b>{ $name }</b>: { $net } · { $percent } % · { $count }
+figures-line = • <b>{ $name }</b>: { $net } · { $percent }{"\u00A0"}% · { $count }
 figures-other = прочее
-figures-percent = { $share } %
+figures-percent = { $share }{"\u00A0"}%
 figures-guests =
     🤝 Пришли по приглашению: <b>{ $guests }</b>{ $guestschange }
     🛒 Из всех гостей впервые заплатили: <b>{ $paying }</b>{ $payingchange }
