@@ -115,7 +115,7 @@ class Monitors:
         """Look at what the database knows; one that is away leaves everything as it was."""
         await self._tables.wait()
         while True:
-            for look in (self._adopt, self.queues.look, self.nodes.look):
+            for look in (self.adopt, self.queues.look, self.nodes.look):
                 try:
                     await look()
                 except DatabaseError as error:
@@ -124,8 +124,8 @@ class Monitors:
                     )
             await trio.sleep(LOOK_EVERY)
 
-    async def _adopt(self) -> None:
-        """Once: go on with the alarms of before the start."""
+    async def adopt(self) -> None:
+        """Go on with the alarms of before the start; done once. Raises DatabaseError."""
         if not self._adopted:
             self.alarms.adopt(await self._standing())
             self._adopted = True
