@@ -197,6 +197,7 @@ async def test_what_brings_work_in_starts_last_and_stops_first(database_url: str
         "worker reconcile",
         "worker housekeeping",
         "worker activity",
+        "worker alert_mutes",
         "worker figures",
         "worker exports",
         "broadcasts",

@@ -73,6 +73,11 @@ TOPUPS = TopUps((25000, 50000, 100000), 5000, 10_000_000, Decimal(120))
 PNG = b"\x89PNG\r\n\x1a\nnot drawn in tests"
 
 
+def _read(text: str) -> str:
+    """Words as a person reads them: a blank that keeps a line together is a blank."""
+    return text.replace("\u00a0", " ")
+
+
 @attrs.define
 class Call:
     """One call of the Bot API as the server got it."""
@@ -84,13 +89,15 @@ class Call:
     @property
     def text(self) -> str:
         """What a person reads of it."""
-        return str(self.parameters.get("text") or self.parameters.get("caption") or "")
+        return _read(str(self.parameters.get("text") or self.parameters.get("caption") or ""))
 
     @property
     def buttons(self) -> list[dict[str, Any]]:
-        """The buttons of its keyboard, row by row."""
+        """The buttons of its keyboard, row by row, with their labels as a person reads them."""
         keyboard = self.parameters.get("reply_markup") or {"inline_keyboard": []}
-        return [button for row in keyboard["inline_keyboard"] for button in row]
+        return [
+            button | {"text": _read(button["text"])} for row in keyboard["inline_keyboard"] for button in row
+        ]
 
     def data(self, part: str) -> str:
         """The data of the button whose label contains `part`."""

@@ -55,7 +55,11 @@ def screens(speech: Speech) -> dict[str, Screen]:
             )
         },
         "alert board": alert_board.board(
-            speech, [made()] * 5 + [NEW] * 6, MUTES, {"0": "<why> " * 40, "4": "TOPIC_CLOSED"}, preface="x"
+            speech,
+            [made()] * 5 + [NEW] * 6,
+            MUTES,
+            {"0": "<why> " * 40, "4": "TOPIC_CLOSED"},
+            preface=speech.say("catalogue-done"),
         ),
         "alert board none": alert_board.board(speech, [], [], {}),
         "alerts in group": attrs.evolve(alert_board.in_group(speech, made()), rows=alert_board.private_rows(speech, HUGE)),

@@ -52,7 +52,7 @@ def screens(speech: Speech) -> dict[str, Screen]:
         ),
         **{
             f"broadcast {state}": broadcasts.one(
-                speech, made(state=state), may_send=True, rate=30.0, ahead=ahead, preface="x"
+                speech, made(state=state), may_send=True, rate=30.0, ahead=ahead, preface=speech.say("catalogue-done")
             )
             for state in STATES
         },
@@ -71,10 +71,11 @@ def screens(speech: Speech) -> dict[str, Screen]:
             for state in (*STATES, "discarded")
         },
         **{
-            f"broadcast compose {which}": broadcasts.compose(speech, one, which, ("en", "ru"), problem=problem)
-            for which, one, problem in (
-                ("a", it, "album"), ("b", it, "invoice"), ("a", plain, "paid"), ("b", plain, "quiz"),
-                ("a", made(content=TEXT), None),
+            f"broadcast compose {name}": broadcasts.compose(speech, one, which, ("en", "ru"), problem=problem)
+            for name, which, one, problem in (
+                ("album", "a", it, "album"), ("invoice", "b", it, "invoice"), ("paid", "a", plain, "paid"),
+                ("quiz", "b", plain, "quiz"), ("text", "a", made(content=TEXT), None), ("a", "a", it, None),
+                ("b", "b", it, None), ("nothing", "a", plain, None),
             )
         },
         "broadcast text": broadcasts.ask_for_text(speech, it, "a", "en"),

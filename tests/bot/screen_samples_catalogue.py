@@ -97,7 +97,10 @@ def screens(speech: Speech) -> dict[str, Screen]:
             OnePlan("b"),
         ),
         "catalogue ask plan": catalogue.ask(
-            speech, speech.say("catalogue-plan-ask", language="en"), OnePlan("b"), preface="x"
+            speech,
+            speech.say("catalogue-plan-ask", language="en"),
+            OnePlan("b"),
+            preface=speech.say("catalogue-done"),
         ),
         "catalogue ask title": catalogue.ask(
             speech, speech.say("catalogue-title-ask", title="<b>", language="en"), OnePlan("b")
@@ -117,14 +120,14 @@ def screens(speech: Speech) -> dict[str, Screen]:
             )
             for key in ("catalogue-price-ask", "catalogue-price-new-ask")
         },
-        "promos": catalogue_gifts.promos(speech, [PROMO] * (catalogue_gifts.PAGE + 1)),
-        "promos none": catalogue_gifts.promos(speech, []),
-        "promo": catalogue_gifts.promo(speech, PROMO, preface=speech.say("promo-made")),
-        "promo off": catalogue_gifts.promo(speech, OFF, preface=speech.say("promo-exists-on")),
-        "promo kinds": catalogue_gifts.kinds(speech),
-        "promo off confirm": catalogue_gifts.promo_off(speech, PROMO, HUGE),
+        "codes": catalogue_gifts.promos(speech, [PROMO] * (catalogue_gifts.PAGE + 1)),
+        "codes none": catalogue_gifts.promos(speech, []),
+        "code": catalogue_gifts.promo(speech, PROMO, preface=speech.say("promo-made")),
+        "code off": catalogue_gifts.promo(speech, OFF, preface=speech.say("promo-exists-on")),
+        "code kinds": catalogue_gifts.kinds(speech),
+        "code off confirm": catalogue_gifts.promo_off(speech, PROMO, HUGE),
         **{
-            f"promo ask {kind}": catalogue.ask(
+            f"code ask {kind}": catalogue.ask(
                 speech,
                 speech.say("promo-ask", kind=kind, currency="RUB"),
                 OnePlan("b"),
@@ -133,7 +136,7 @@ def screens(speech: Speech) -> dict[str, Screen]:
             for kind in catalogue_gifts.KINDS
         },
         **{
-            f"promo limit {limit}": catalogue.ask(
+            f"code limit {limit}": catalogue.ask(
                 speech,
                 speech.say("promo-limit-ask", limit=limit, code="ABC"),
                 OnePlan("b"),
@@ -145,7 +148,9 @@ def screens(speech: Speech) -> dict[str, Screen]:
         "discounts none": catalogue_gifts.discounts(speech, []),
         "discounts over": catalogue_gifts.discounts(speech, [OVER]),
         "discount": catalogue_gifts.discount(speech, DISCOUNT, HUGE),
-        "discount ask": catalogue.ask(speech, speech.say("discount-ask"), OnePlan("b"), preface="x"),
+        "discount ask": catalogue.ask(
+            speech, speech.say("discount-ask"), OnePlan("b"), preface=speech.say("catalogue-done")
+        ),
         "discount unreadable": catalogue.ask(speech, speech.say("discount-unreadable"), OnePlan("b")),
         "discount unknown": catalogue.ask(speech, speech.say("discount-unknown"), OnePlan("b")),
         **{
@@ -165,7 +170,10 @@ def screens(speech: Speech) -> dict[str, Screen]:
         "text refused": catalogue_texts.write(speech, 0, TEXT, ["uses $x <b>, which is {not}" * 30] * 10),
         "text reset": catalogue_texts.reset(speech, 0, TEXT, HUGE),
         "ways": catalogue_texts.ways(
-            speech, ["stars", "yookassa", "cryptopay", "balance", "other"], ["stars", "other"], preface="x"
+            speech,
+            ["stars", "yookassa", "cryptopay", "balance", "other"],
+            ["stars", "other"],
+            preface=speech.say("catalogue-done"),
         ),
         **{
             f"way off {method}": catalogue_texts.way_off(speech, method, last=method == "stars", asked=HUGE)

@@ -163,7 +163,9 @@ def screens(speech: Speech) -> dict[str, Screen]:
         "find several": customers.hits(speech, hits),
         "find nameless": customers.hits(speech, [Hit(1, 2, None, "", False, True)]),
         **{
-            f"card {role}": customers.card(speech, BUSY, Actor("admin:1", role, 1), preface="x")
+            f"card {role}": customers.card(
+                speech, BUSY, Actor("admin:1", role, 1), preface=speech.say("catalogue-done")
+            )
             for role in ROLES
         },
         "card of nobody yet": customers.card(speech, QUIET, Actor("admin:1", "owner", 1)),

@@ -30,7 +30,7 @@ def screens(speech: Speech) -> dict[str, Screen]:
         **{f"desk {role}": desk.menu(speech, Actor("admin:1", role, 1)) for role in ROLES},
         **{f"desk refused {role}": desk.refused(speech, role, Permission.EXPORT_SECRETS) for role in ROLES},
         "desk done already": desk.done_already(speech),
-        "operators": desk.operators(speech, (1, HUGE), OTHERS, preface="x"),
+        "operators": desk.operators(speech, (1, HUGE), OTHERS, preface=speech.say("catalogue-done")),
         "operators none": desk.operators(speech, (1,), []),
         "operator ask": desk.ask_who(speech),
         "operator ask again": desk.ask_who(speech, unknown=True),

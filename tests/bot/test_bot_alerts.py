@@ -27,6 +27,7 @@ from vpnd.shop.alerts import HOURS, kind_number, severity_of
 from vpnd.shop.audit_log import entries
 from vpnd.shop.operators import ROLES, Permission, Role, may, set_operator
 from vpnd.telegram.outgoing import open_sender
+from vpnd.workers.alert_mutes import alert_mutes
 
 pytestmark = pytest.mark.postgres
 
@@ -280,6 +281,111 @@ async def test_done_is_done(world: World) -> None:
     assert f"Done, says admin:{OWNER}" in calls[-1].text
     assert calls[-1].buttons == []
     assert anew.method == "sendMessage"
+
+
+# ------------------------------------------------------------------------------------------ a mute that ends by the clock
+
+
+async def end_by_the_clock(world: World, chat: int | None = GROUP) -> list[Call]:
+    """Let the worker end what is over, twice: what is posted for it, in the group and in private."""
+    job = alert_mutes(world.db, chat, wake=lambda: None)
+    await job.work()
+    await job.work()
+    found = [*await world.deliver("alert_post"), *await world.deliver()]
+    return [call for _, calls in found for call in calls]
+
+
+async def test_a_mute_that_ends_tells_what_stands(world: World) -> None:
+    """What went on meanwhile is told anew, what began is told, what is over is not; once, and nothing before its time."""
+    await happen(world, "a", "node_stopped", stopped())
+    await press(world, OWNER, MuteAlert((await the_alert(world))["id"], 8))
+    await happen(world, "b", "node_stopped", stopped("nl"))
+    await happen(world, "c", "node_stopped", stopped("se"))
+    await world.change("update alerts set closed_at = vpnd_now() where subject = 'se'")
+    await world.advance(timedelta(hours=8, minutes=-1))
+    early = await end_by_the_clock(world)
+    await world.advance(timedelta(minutes=2))
+    with capture() as lines:
+        told = await end_by_the_clock(world)
+    later = await end_by_the_clock(world)
+
+    assert (early, later) == ([], [])
+    assert [call.method for call in told] == ["sendMessage", "sendMessage"]
+    assert [
+        next(name for name in ("de", "nl", "se") if f"Node {name} waits" in call.text) for call in told
+    ] == ["nl", "de"]
+    assert not any("Muted" in call.text for call in told)
+    assert await world.sql("select kind from alert_mutes") == []
+    assert [line.event for line in lines if line.event.startswith("alerts.")] == ["alerts.mute_ended"]
+
+
+async def test_a_mute_that_ends_shows_so_where_somebody_has_seen_it(world: World) -> None:
+    """Who looks after it is not told anew: its message only loses the mute."""
+    await happen(world, "a", "node_stopped", stopped())
+    alert = (await the_alert(world))["id"]
+    await press(world, OWNER, Acknowledge(alert))
+    await press(world, OWNER, MuteAlert(alert, 1))
+    await world.advance(timedelta(hours=2))
+
+    (call,) = await end_by_the_clock(world)
+
+    assert call.method == "editMessageText"
+    assert "Muted" not in call.text
+    assert call.has("1 h")
+
+
+async def test_in_private_a_mute_that_ends_tells_what_stands(db: Database) -> None:
+    """Owners and managers, once for each end of a mute; not what somebody has seen, nor what is muted again by then."""
+    async with opened(db, alerts=AlertsSettings()) as world:
+        await give(world, 2001, "manager")
+        for key in ("de", "nl"):
+            await happen(world, key, "node_stopped", stopped(key))
+        first, second = [row["id"] for row in await world.sql("select id from alerts order by id")]
+        await world.deliver()
+        await world.press(OWNER, Acknowledge(second))
+        rounds = []
+        for _ in range(2):
+            await world.press(OWNER, MuteAlert(first, 1))
+            await world.advance(timedelta(hours=2))
+            rounds.append(await end_by_the_clock(world, None))
+        await world.press(OWNER, MuteAlert(first, 1))
+        await world.advance(timedelta(hours=2))
+        await alert_mutes(world.db, None, wake=lambda: None).work()
+        await world.press(OWNER, MuteAlert(first, 1))
+        muted_again = await end_by_the_clock(world, None)
+
+        for told in rounds:
+            assert sorted(call.parameters["chat_id"] for call in told) == [OWNER, 2001]
+            assert all("Node de waits" in call.text for call in told)
+            assert all(call.has("seen") for call in told)
+        assert muted_again == []
+
+
+async def test_an_alarm_in_private_is_told_again_when_its_mute_ends(db: Database) -> None:
+    """As an alarm is told; one that is over by then is not."""
+    async with opened(db, alerts=AlertsSettings()) as world:
+        await happen(world, "alarms:1", "alarms", {"raised": [alarm()], "cleared": []})
+        await world.deliver()
+        await world.press(OWNER, MuteAlert((await the_alert(world))["id"], 1))
+        await world.advance(timedelta(hours=2))
+        (told,) = await end_by_the_clock(world, None)
+        await world.press(OWNER, MuteAlert((await the_alert(world))["id"], 1))
+        await world.advance(timedelta(hours=2))
+        await alert_mutes(world.db, None, wake=lambda: None).work()
+        await happen(world, "alarms:2", "alarms", {"raised": [], "cleared": [alarm()]})
+        over = [call for _, calls in await world.deliver() for call in calls]
+
+        assert "0.2 s" in told.text
+        assert len(over) == 1  # that it is over, which is told by itself
+
+
+async def test_open_alarms_are_what_a_new_daemon_goes_on_with(world: World) -> None:
+    """As they were told last; neither other alerts nor what is over."""
+    await happen(world, "alarms:1", "alarms", {"raised": [alarm(), alarm("database", 60)], "cleared": []})
+    await happen(world, "a", "node_stopped", stopped())
+    await happen(world, "alarms:2", "alarms", {"raised": [], "cleared": [alarm()]})
+
+    assert [dict(one) for one in await shop_alerts.open_alarms(world.db)] == [alarm("database", 60)]
 
 
 @pytest.mark.parametrize("what", [Home(), AlertList(), OneAlert(1)])

@@ -21,7 +21,8 @@ from vpnd.bot.presses import OPERATORS
 from vpnd.database.database import Database
 from vpnd.database.outbox_rows import Delivered, Drop
 from vpnd.runtime.held import HeldConnectionError, open_mark
-from vpnd.shop.export_requests import ATTEMPTS, claim_export
+from vpnd.runtime.journal import capture
+from vpnd.shop.export_requests import ATTEMPTS, EndedExport, ExportRequest, claim_export
 from vpnd.shop.operators import ROLES, Role, may, remove_operator, set_operator
 from vpnd.workers import figures as workers
 
@@ -148,7 +149,9 @@ async def delivered(room: Room, tmp_path: Path) -> list[Call]:
     async def deliver(request: object, path: Path, made: object) -> bool:
         return await exporting.deliver_export(room.bot.deps, request, path, made)  # type: ignore[arg-type]
 
-    job = workers.exports(room.bot.db, tmp_path / "exports", owners=(OWNER,), deliver=deliver)
+    job = workers.exports(
+        room.bot.db, tmp_path / "exports", owners=(OWNER,), deliver=deliver, wake=lambda: None
+    )
     await job.work()
     return room.bot.telegram.taken()
 
@@ -274,10 +277,33 @@ async def test_a_wish_that_fails_for_ever_ends(room: Room) -> None:
     await room.press(OWNER, figures_callbacks.ExportNow("audit", 0, 5))
     await room.press(OWNER, figures_callbacks.ExportNow("plans", 0, 6))
     taken = [await claim_export(room.bot.db, (OWNER,)) for _ in range(2 * ATTEMPTS)]
+    ended = [await claim_export(room.bot.db, (OWNER,)) for _ in range(2)]
 
-    assert [one.what for one in taken if one is not None][:2] == ["audit", "plans"]
+    assert [one.what for one in taken if isinstance(one, ExportRequest)][:2] == ["audit", "plans"]
+    assert [one.state for one in ended if isinstance(one, EndedExport)] == ["failed", "failed"]
     assert await claim_export(room.bot.db, (OWNER,)) is None
     assert {state for state, _ in await states(room)} == {"failed"}
+
+
+async def test_whoever_asked_in_vain_is_told(room: Room, tmp_path: Path) -> None:
+    """Each attempt failed: he hears so once, with what to do, in the language he asked in; the journal has it as an event."""
+    await room.press(OWNER, figures_callbacks.ExportNow("audit", 0, 5))
+    for _ in range(ATTEMPTS):
+        room.bot.telegram.fail("sendDocument", "Bad Gateway", status=502)
+        with pytest.raises(Exception, match="Bad Gateway"):
+            await delivered(room, tmp_path)
+    with capture() as lines:
+        assert await delivered(room, tmp_path) == []
+        assert await delivered(room, tmp_path) == []
+
+    *_, (_, (said,)) = await room.bot.deliver()
+    assert said.parameters["chat_id"] == OWNER
+    assert "audit log" in said.text
+    assert f"{ATTEMPTS} times" in said.text
+    assert "vpnd export audit" in said.text
+    assert said.has("Exports")
+    assert await states(room) == [("failed", None)]
+    assert [line.event for line in lines if line.event.startswith("export.")] == ["export.given_up"]
 
 
 # ------------------------------------------------------------------------------------------ summaries

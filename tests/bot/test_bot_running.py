@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from vpnd.monitors.picture import Picture
 from vpnd.monitors.service import ALARMS, Monitors
 from vpnd.runtime.limits import Limits
 from vpnd.shop import notices
+from vpnd.shop.alerts import open_alarms
 from vpnd.shop.switches import Banner, Snapshot, register_switches, set_banner, set_switch
 from vpnd.shop.takings import takings_today
 
@@ -58,6 +60,7 @@ async def pictured(db: Database) -> Mapping[str, Any]:
         nodes=("de",),
         workers=lambda: (),
         tables=trio.Event(),
+        standing=partial(open_alarms, db),
     )
     await monitors.queues.look()
     await monitors.nodes.look()

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import trio
+from database_kit import database_settings
 
 from vpnd.database import outbox, outbox_rows
-from vpnd.database.database import Database
+from vpnd.database.database import Database, open_database
 from vpnd.database.outbox import (
     BoundaryDown,
     Dead,
@@ -26,6 +27,7 @@ from vpnd.database.outbox import (
     Relay,
     Retry,
 )
+from vpnd.runtime.limits import Limits
 
 Deliver = Callable[[OutboxItem], Awaitable[Delivery]]
 
@@ -363,6 +365,38 @@ async def test_two_relays_share_the_work(db: Database) -> None:
     async with relaying(db, deliver, batch=20), relaying(db, deliver, batch=20):
         await until(db, done=500)
     assert set(seen.values()) == {1}
+
+
+async def test_a_relay_that_finds_nothing_serves_nobody(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its looks are no reason for a heavy statement to rest; what it delivers is."""
+    looks = 0
+
+    async def look(*args: Any, **options: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await outbox_rows.claim(*args, **options)
+
+    async def deliver(_item: OutboxItem) -> Delivery:
+        await trio.lowlevel.checkpoint()
+        return Delivered()
+
+    monkeypatch.setattr(outbox, "claim", look)
+    limits = Limits(10, 10)
+    async with (
+        open_database(database_settings(database_url), limits, instance_name="test") as db,
+        relaying(db, deliver),
+    ):
+        with trio.fail_after(20):
+            while looks < 5:
+                await trio.sleep(0.005)
+        assert limits.served == 0
+        await put(db, item("a"))
+        before = limits.served
+        with trio.fail_after(20):
+            while limits.served == before:
+                await trio.sleep(0.005)
 
 
 async def test_the_age_of_the_oldest_due_item(db: Database) -> None:

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from vpnd.monitors import alarms as alarms_module
 from vpnd.monitors import gauges
-from vpnd.monitors.alarms import GATHER, HUSH, KEY, Alarm, Alarms
+from vpnd.monitors.alarms import GATHER, HUSH, KEY, Alarm, Alarms, AlarmState
 from vpnd.monitors.service import ALARMS
 from vpnd.runtime.journal import capture
 
@@ -157,6 +157,76 @@ async def test_nothing_is_lost_while_the_database_is_away(autojump_clock: MockCl
     assert len(admins.attempts) < 50
     assert len([line for line in lines if line.event == "alarm.not_told" and line.level == "warning"]) == 1
     assert len([line for line in lines if line.event == "alarm.raised"]) == 2
+
+
+def standing(alarm: Alarm = HEAT, **changes: Any) -> dict[str, Any]:
+    """An alarm as the admins were told of it before the start."""
+    state = AlarmState(alarm, raised=True, since=1.7e9, worst=300.0, worst_who="the oven")
+    return state.to_json() | {"instance": "vpnd"} | changes
+
+
+async def test_what_is_over_since_a_restart_is_told(autojump_clock: MockClock) -> None:
+    """What the admins took for raised is so until it has been fine for a while; then they hear that it is over, once."""
+    admins = Admins()
+    with capture() as lines:
+        async with running(admins) as alarms:
+            alarms.adopt([standing()])
+            (state,) = alarms.raised()
+            for _ in range(70):
+                alarms.update("heat", 10)
+                await trio.sleep(5)
+            assert alarms.raised() == []
+
+    ((_, args),) = admins.told
+    assert args["raised"] == []
+    assert [(one["name"], one["value"], one["who"], one["since"]) for one in args["cleared"]] == [
+        ("heat", 300.0, "the oven", 1.7e9)
+    ]
+    assert state.alarm is HEAT
+    assert [line.event for line in lines if line.event.startswith("alarm.")] == [
+        "alarm.adopted",
+        "alarm.cleared",
+    ]
+
+
+async def test_what_goes_on_over_a_restart_is_not_told_anew(autojump_clock: MockClock) -> None:
+    """Still over its level it stays raised, without a second message; also what was raised again before it was known of."""
+    admins = Admins()
+    async with running(admins) as alarms:
+        alarms.update("heat", 400)
+        alarms.adopt([standing(), standing(WATER)])
+        for _ in range(100):
+            alarms.update("heat", 400)
+            alarms.update("water", 5)
+            await trio.sleep(5)
+        assert len(alarms.raised()) == 2
+
+    assert admins.names() == [(["heat"], [])]
+
+
+async def test_what_came_and_went_before_it_was_known_is_told_as_over(autojump_clock: MockClock) -> None:
+    """The admins take it for raised, so its end is news for them."""
+    admins = Admins()
+    async with running(admins) as alarms:
+        alarms.update("water", 1)
+        await trio.sleep(30)
+        alarms.update("water", 1)
+        alarms.update("water", 0)
+        alarms.adopt([standing(WATER)])
+        await trio.sleep(GATHER + 1)
+
+    assert admins.names() == [(["water"], ["water"])]
+
+
+async def test_alarms_of_others_are_left_to_them(autojump_clock: MockClock) -> None:
+    """Another daemon of the shop ends its own; what this version does not have any more is over at once."""
+    admins = Admins()
+    async with running(admins) as alarms:
+        alarms.adopt([standing(instance="other"), standing(name="of an older version")])
+        assert alarms.raised() == []
+        await trio.sleep(GATHER + 1)
+
+    assert admins.names() == [([], ["of an older version"])]
 
 
 async def test_levels_that_would_chatter_are_refused() -> None:

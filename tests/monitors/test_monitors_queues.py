@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from vpnd.runtime import metrics
 from vpnd.runtime.journal import capture
 from vpnd.runtime.limits import Limits
 from vpnd.shop import access_log
+from vpnd.shop.alerts import open_alarms
 
 pytestmark = pytest.mark.postgres
 
@@ -163,8 +165,9 @@ async def test_a_database_that_is_away_leaves_everything_as_it_was() -> None:
     with capture() as lines:
         async with open_database(settings, Limits(10, 10), instance_name="test") as away:
             monitors = Monitors(
-                away, nobody, instance="test", kinds=KINDS, nodes=("berlin",), workers=list, tables=tables
-            )
+                away, nobody, instance="test", kinds=KINDS, nodes=("berlin",), workers=list, tables=tables,
+                standing=partial(open_alarms, away),
+            )  # fmt: skip
             async with trio.open_nursery() as nursery:
                 await nursery.start(monitors.run)
                 with trio.fail_after(20):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -39,6 +39,11 @@ async def nobody(_key: str, _args: Mapping[str, Any]) -> None:
     """Tell nobody."""
 
 
+async def nothing() -> Sequence[Mapping[str, Any]]:
+    """Nothing stands."""
+    return ()
+
+
 def failing_worker(failure: list[Exception]) -> WorkerRunner:
     async def page(_after: object, _limit: int) -> Sequence[int]:
         if failure:
@@ -54,7 +59,11 @@ def failing_worker(failure: list[Exception]) -> WorkerRunner:
     return WorkerRunner(spec, rng=Random(1))
 
 
-def monitors(db: Any, workers: Callable[[], Sequence[WorkerRunner]] = list) -> Monitors:
+def monitors(
+    db: Any,
+    workers: Callable[[], Sequence[WorkerRunner]] = list,
+    standing: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]] = nothing,
+) -> Monitors:
     return Monitors(
         db,
         nobody,
@@ -63,7 +72,33 @@ def monitors(db: Any, workers: Callable[[], Sequence[WorkerRunner]] = list) -> M
         nodes=("berlin",),
         workers=workers,
         tables=trio.Event(),
+        standing=standing,
     )
+
+
+async def test_alarms_of_before_the_start_are_asked_for_once_the_database_answers() -> None:
+    """Until it does they are asked for again; then never, so that what is over is not taken for raised anew."""
+    answers: list[Sequence[Mapping[str, Any]] | None] = [
+        None,
+        [{"name": "loop_lag", "instance": "test", "value": 5}],
+        [],
+    ]
+
+    async def standing() -> Sequence[Mapping[str, Any]]:
+        await trio.lowlevel.checkpoint()
+        answer = answers.pop(0)
+        if answer is None:
+            raise DatabaseUnavailable("away")
+        return answer
+
+    watching = monitors(Bridge(), standing=standing)
+    with pytest.raises(DatabaseUnavailable):
+        await watching.adopt()
+    for _ in range(2):
+        await watching.adopt()
+
+    assert names(watching) == {"loop_lag"}
+    assert len(answers) == 1
 
 
 def names(watching: Monitors) -> set[str]:

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from vpnd.runtime.courtesy import LONGEST_REST, Turns
-from vpnd.runtime.limits import LimitClass, Limits
+from vpnd.runtime.limits import LimitClass, Limits, for_nobody
 
 
 async def begun(turns: Turns, took: float) -> float:
@@ -45,6 +45,26 @@ async def test_a_worker_is_no_person(autojump_clock: trio.testing.MockClock) -> 
             await trio.sleep(1)
 
     assert await begun(turns, 0) == pytest.approx(at + 1)
+
+
+async def test_a_look_whether_there_is_anything_to_do_serves_nobody(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It has its place like a handler, and no rest is made for it; what is begun in it for somebody counts again."""
+    limits = Limits(10, 10)
+    turns = Turns(limits)
+    async with turns.turn():
+        at = trio.current_time()
+        with for_nobody():
+            async with limits.database():
+                await trio.sleep(1)
+    assert await begun(turns, 0) == pytest.approx(at + 1)
+    async with turns.turn():
+        with for_nobody():
+            pass
+        async with limits.database():
+            await trio.sleep(0.2)
+    assert await begun(turns, 0) == pytest.approx(at + 1.4)
 
 
 async def test_whoever_is_cancelled_in_the_rest_leaves_the_turn(

@@ -200,7 +200,7 @@ async def test_every_command_leaves_a_line(shop: ShopWorld, database_url: str) -
         ("switches.set", "banner"),
         ("catalogue.edit.promo", "promo:SPRING"),
         ("catalogue.edit.promo", "promo:SPRING"),
-        ("customers.balance.discount", f"customer:{one.id}"),
+        ("catalogue.edit.discount", f"customer:{one.id}"),
         ("doctor.repair.begun", "shop"),
         ("doctor.repair.ended", "shop"),
     ]

@@ -68,7 +68,15 @@ levels = ["0:10"]
 topup_rate = "1.5"
 """ + "".join(
     f"[workers.{name}]\ninterval = 2\n"
-    for name in ("activation", "renewal", "renewal_notices", "reminders", "trial_notices", "payment_watcher")
+    for name in (
+        "activation",
+        "renewal",
+        "renewal_notices",
+        "reminders",
+        "trial_notices",
+        "payment_watcher",
+        "yookassa_watcher",
+    )
 )
 
 

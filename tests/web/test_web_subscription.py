@@ -18,6 +18,7 @@ from vpnd.nodes.links import parse_vless_link
 from vpnd.nodes.model import PublicInbound
 from vpnd.runtime.journal import capture
 from vpnd.runtime.limits import LimitClass, current_class
+from vpnd.shop.blocking import block, unblock
 from vpnd.shop.subscriptions import Subscription, expire_due
 from vpnd.web import subscription
 from vpnd.web.subscription import subscription_route
@@ -28,7 +29,10 @@ INBOUND = PublicInbound(tag="tls", host="vpn.example", port=443, security="tls",
 async def page_of(db: Database, token: str, support: str | None = "https://t.me/help") -> httpx.Response:
     """What an app gets."""
     route = subscription_route(
-        db, title="Shop", support_url=support, expired_notice=lambda page: f"over ({page.language})"
+        db,
+        title="Shop",
+        support_url=support,
+        expired_notice=lambda page: f"{'over' if page.blocked_at is None else 'closed'} ({page.language})",
     )
     transport = httpx.ASGITransport(app=Starlette(routes=[route]))
     async with httpx.AsyncClient(transport=transport, base_url="http://shop", trust_env=False) as client:
@@ -88,6 +92,40 @@ async def test_an_expired_one_says_so(shop: ShopWorld, swept: bool) -> None:
     (link,) = [parse_vless_link(link) for link in links_in(answer)]
     assert (answer.status_code, link.name, link.host) == (200, "over (en)", "127.0.0.1")
     assert link.uuid != str(mine.credential)
+
+
+async def test_who_is_blocked_is_told_that_access_is_closed(shop: ShopWorld) -> None:
+    """No link, and as the end the block and not what was paid for; after it all is as it was."""
+    mine = await sold(shop)
+    before = await page_of(shop.db, mine.link_token)
+    await shop.do(lambda tx: block(tx, mine.customer_id))
+    blocked_at = await shop.db.fetchval(
+        "test", "select blocked_at from customers where id = $1", mine.customer_id
+    )
+    await shop.advance(timedelta(days=1))
+
+    answer = await page_of(shop.db, mine.link_token)
+    await shop.do(lambda tx: unblock(tx, mine.customer_id))
+    after = await page_of(shop.db, mine.link_token)
+
+    (link,) = [parse_vless_link(link) for link in links_in(answer)]
+    assert (answer.status_code, link.name, link.host) == (200, "closed (en)", "127.0.0.1")
+    assert f"expire={int(blocked_at.timestamp())}" in answer.headers["subscription-userinfo"]
+    assert after.content == before.content
+    assert after.headers["subscription-userinfo"] == before.headers["subscription-userinfo"]
+
+
+async def test_who_is_blocked_after_the_end_keeps_the_end(shop: ShopWorld) -> None:
+    """What was over before the block ended when it ended."""
+    mine = await sold(shop)
+    await shop.advance(timedelta(days=31))
+    await expire_due(shop.db, 10)
+    await shop.do(lambda tx: block(tx, mine.customer_id))
+
+    answer = await page_of(shop.db, mine.link_token)
+
+    assert f"expire={int(mine.expires_at.timestamp())}" in answer.headers["subscription-userinfo"]
+    assert [parse_vless_link(link).name for link in links_in(answer)] == ["closed (en)"]
 
 
 async def test_a_renewal_brings_the_links_back(shop: ShopWorld) -> None:

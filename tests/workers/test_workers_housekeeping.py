@@ -236,3 +236,35 @@ async def test_counts_of_activations_that_ended_go(shop: ShopWorld) -> None:
     await keeper(shop).run_once()
 
     assert await count(shop, "late_activations") == 1
+
+
+async def test_what_operators_asked_for_goes(shop: ShopWorld) -> None:
+    """Questions after two days, exports 90 days after their end and never before it, summaries after 90 days."""
+    for days in (0, 1, 3, 100):
+        await shop.execute(
+            "insert into asked_deeds (asked, telegram_id, deed, reason, created_at)"
+            " values ($1::integer, 1, '{}', '', vpnd_now() - make_interval(days => $1::integer))",
+            days,
+        )
+    for days, state in ((400, "asked"), (400, "sent"), (95, "failed"), (91, "refused"), (89, "sent")):
+        await shop.execute(
+            "insert into export_requests (what, telegram_id, language, request_key, state, asked_at, finished_at)"
+            " select 'plans', 1, 'en', $1::integer || $2::text, $2::text, at, case when $2::text <> 'asked' then at end"
+            " from (select vpnd_now() - make_interval(days => $1::integer) as at) t",
+            days, state,
+        )  # fmt: skip
+    await shop.execute(
+        "insert into figure_summaries (kind, first)"
+        " select kind, vpnd_now()::date - days from unnest(array['day', 'week']) kind, unnest(array[1, 80, 100, 200]) days"
+    )
+
+    assert await keeper(shop, batch=2).run_once() == "ok"
+
+    asked = await shop.db.fetch("test", "select asked from asked_deeds order by asked")
+    assert [row["asked"] for row in asked] == [0, 1]
+    exports = await shop.db.fetch("test", "select request_key from export_requests order by id")
+    assert [row["request_key"] for row in exports] == ["400asked", "89sent"]
+    told = await shop.db.fetch(
+        "test", "select kind, vpnd_now()::date - first as days from figure_summaries order by 1, 2"
+    )
+    assert [tuple(row.values()) for row in told] == [("day", 1), ("day", 80), ("week", 1), ("week", 80)]

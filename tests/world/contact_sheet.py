@@ -1,10 +1,11 @@
 """Draws every screen of the bot, in every language, on the demo's chat page in headless Chromium: docs/screens.md.
 
-    ./dev python tests/world/contact_sheet.py [--to DIRECTORY] [--only WORD] [--png DIRECTORY]
+    ./dev python tests/world/contact_sheet.py [--to DIRECTORY] [--only WORD] [--all] [--png DIRECTORY]
 
 The screens are those of `tests/bot/screen_samples.py`, whose values try to break them, so a new sample is a new picture without a
 change here. They go to the sandbox's Telegram as the bot sends them, the demo's chat page draws them, and its own elements, as
-wide as on a phone, are laid out in sheets. Longest repetitions are shortened: a name of fifty letters is proven elsewhere.
+wide as on a phone, are laid out in sheets. Longest repetitions are shortened: a name of fifty letters is proven elsewhere. Of
+screens that differ in a word only one is drawn (`ALIKE`), unless `--all` is said.
 
 It says which labels a phone would cut, and exits 1 when there are any of our own.
 """
@@ -29,13 +30,30 @@ sys.path.insert(0, str(ROOT / "tests" / "bot"))
 #: The bubble of a phone 390 points wide, in CSS pixels.
 PHONE = 340
 #: Screens of one sheet, and the scale at which it is kept.
-A_SHEET, SCALE, QUALITY = 14, 0.64, 0.4
-FIRST_CHAT = 2001
+A_SHEET, SCALE, QUALITY = 14, 0.64, 0.3
+#: Screens of one chat: the sandbox keeps so many of its messages at least.
+A_CHAT = 100
+#: The first chat of a language, and of the next one.
+FIRST_CHAT, NEXT_LANGUAGE = 2001, 1000
 
-_REPEATED = re.compile(r"(.{1,40}?)\1{4,}", re.DOTALL)
+#: Samples that differ from a sibling in a word, a number or a name.
+ALIKE = re.compile(
+    r"connect (?!android_hiddify)\w+ (direct|without)|diagnosis \w+ plain|time zones [1-9].*|(reminder|trial)_\w+ (3d|1d)"
+    r"|timeline \d+|ask reason [1-9]\d*|done (?!0|4|9|16)\d+|confirm (6|7|9|11|12|14)|broadcast not now (?!draft)\w+"
+    r"|figures (methods |plans |referral )?(yesterday|month) \w+|figures (methods |plans |referral )?today few"
+    r"|figures (methods |plans |referral )?week (many|none)|figures summary (today|yesterday|month) \w+|figures summary week few"
+    r"|figures chart \w+ (today|yesterday|month)|export (subscriptions|ledger|audit|plans) (?!failed)[\w ]+|export \w+ manager"
+    r"|export (?!customers)\w+ failed|export (customers|payments) secrets|export payments (?!failed)[\w ]+"
+    r"|segment (write \w+ True|trial|bought|expired|came|brought)|status too long|pause w+_0"
+    r"|card (manager|support|reader)|card of (owner|manager|support|reader)|broadcast (stopped|missed|compose [ab])"
+    r"|broadcast (buttons|time) (?!form)\w+|broadcast running unlimited|operator (manager|support|reader)"
+)
+
+#: What is shortened; not the bar of a broadcast.
+_REPEATED = re.compile(r"([^█░▓▒]{1,40}?)\1{4,}", re.DOTALL)
 #: Words in a label that are the shop's own, or a name that somebody gave: how long they are is theirs to say. In the samples
 #: they are titles with brackets, or one thing said again and again.
-_THEIRS = re.compile(r"<friends>|<друзья>|<other>|(.{1,8}?)\1{5,}")
+_THEIRS = re.compile(r"<friends>|<друзья>|<other>|<b>Sale|key:<|[\d ,.\u00a0]{18,}|(.{1,8}?)\1{5,}")
 _SHEET_CSS = f"""
     html, body {{ overflow: visible; height: auto; background: #d6e4da; display: block; margin: 0; padding: 0; }}
     #sheet {{ width: {4 * PHONE + 110}px; padding: 16px; columns: 2; column-gap: 22px; background: #d6e4da; }}
@@ -52,8 +70,22 @@ _SHEET_CSS = f"""
 # ------------------------------------------------------------------------------------------ the chat that shows them
 
 
-def serve(only: str) -> None:
-    """Put every screen into a chat a language, serve the chat page, and say where it is and what is in it."""
+def chosen(names: Any, only: str, *, alike: bool) -> list[str]:
+    """Which samples are drawn."""
+    return [name for name in names if only in name and (alike or not ALIKE.fullmatch(name))]
+
+
+def chats_of(names: list[str], place: int) -> list[tuple[int, list[str]]]:
+    """The chats of the language at `place`, each with the screens that it shows."""
+    first = FIRST_CHAT + place * NEXT_LANGUAGE
+    return [
+        (first + number, names[start : start + A_CHAT])
+        for number, start in enumerate(range(0, len(names), A_CHAT))
+    ]
+
+
+def serve(only: str, *, alike: bool) -> None:
+    """Put every screen into chats of its language, serve the chat page, and say where it is and what is in it."""
     import httpx
     import trio
     from screen_samples import screens
@@ -76,12 +108,12 @@ def serve(only: str) -> None:
             telegram = Control(client, sandbox.telegram_url)
             await telegram.post("/sim/limits", lifted=True)
             for place, language in enumerate(texts.languages):
-                chat = FIRST_CHAT + place
-                await telegram.post("/sim/chats", ids=[chat])
-                found = {name: one for name, one in screens(Speech(texts, language)).items() if only in name}
-                shown = list(found)
-                for name, screen in found.items():
-                    await send(client, f"{telegram.base}/bot{BOT_TOKEN}", chat, name, screen)
+                found = screens(Speech(texts, language))
+                shown = chosen(found, only, alike=alike)
+                for chat, names in chats_of(shown, place):
+                    await telegram.post("/sim/chats", ids=[chat])
+                    for name in names:
+                        await send(client, f"{telegram.base}/bot{BOT_TOKEN}", chat, name, found[name])
             world = World(**dict.fromkeys(_parts_of(World)) | {"telegram": telegram, "http": client})
             app = ChatPage(world, Journal()).app
             listen = partial(serve_asgi, app, ["127.0.0.1:0"], shutdown_trigger=trio.sleep_forever)
@@ -102,15 +134,19 @@ def _parts_of(world: type) -> list[str]:
     return [part.name for part in attrs.fields(world) if part.name != "journal"]
 
 
+def fields(chat: int, screen: Any) -> dict[str, str]:
+    """What goes with a screen, be it a text or a picture."""
+    keyboard = screen.keyboard()
+    return {"chat_id": str(chat), "parse_mode": "HTML"} | (
+        {"reply_markup": json.dumps(keyboard)} if keyboard else {}
+    )
+
+
 async def send(client: Any, base: str, chat: int, name: str, screen: Any) -> None:
     """Send one screen as the bot does: a text, or a QR code with a caption."""
     import segno
 
-    text = _REPEATED.sub(r"\1…", screen.text)
-    keyboard = screen.keyboard()
-    common = {"chat_id": str(chat), "parse_mode": "HTML"} | (
-        {"reply_markup": keyboard.to_json()} if keyboard else {}
-    )
+    text, common = _REPEATED.sub(r"\1…", screen.text), fields(chat, screen)
     if screen.qr is None:
         answer = await client.post(f"{base}/sendMessage", data={**common, "text": text})
     else:
@@ -140,7 +176,7 @@ def draw(told: dict[str, Any], to: Path, whole: Path | None) -> list[str]:
         context = browser.new_context(
             viewport={"width": 1480, "height": 1000}, device_scale_factor=SCALE, bypass_csp=True
         )
-        drawn = [_messages(context, told["url"], place, len(names)) for place in range(len(languages))]
+        drawn = [_messages(context, told["url"], place, names) for place in range(len(languages))]
         page = context.new_page()
         page.goto(told["url"])
         for number, first in enumerate(range(0, len(names), A_SHEET), 1):
@@ -160,16 +196,18 @@ def draw(told: dict[str, Any], to: Path, whole: Path | None) -> list[str]:
     return cut
 
 
-def _messages(context: Any, url: str, place: int, count: int) -> list[str]:
-    """The HTML of each message, as the chat page draws it."""
-    page = context.new_page()
-    page.goto(f"{url}/?customer={FIRST_CHAT + place}&name=Alex&language=en")
-    page.wait_for_function(f"document.querySelectorAll('#messages .message').length >= {count}")
-    found: list[str] = page.evaluate(
-        "[...document.querySelectorAll('#messages .message')].map(one => one.outerHTML)"
-    )
-    page.close()
-    assert len(found) == count
+def _messages(context: Any, url: str, place: int, names: list[str]) -> list[str]:
+    """The HTML of each message in one language, as the chat page draws it."""
+    found: list[str] = []
+    for chat, shown in chats_of(names, place):
+        page = context.new_page()
+        page.goto(f"{url}/?customer={chat}&name=Alex&language=en")
+        page.wait_for_function(f"document.querySelectorAll('#messages .message').length >= {len(shown)}")
+        found += page.evaluate(
+            "[...document.querySelectorAll('#messages .message')].map(one => one.outerHTML)"
+        )
+        page.close()
+    assert len(found) == len(names)
     return found
 
 
@@ -216,7 +254,8 @@ def page_of(names: list[str]) -> str:
         "",
         "Every screen of the bot in English and in Russian, drawn by the demo's chat page, as wide as on a phone. The values are",
         "those of `tests/bot/screen_samples.py`, which try to break them: the longest names, the largest sums, every way that a",
-        "payment can stand. What only admins see is among them.",
+        "payment can stand. What operators see (desk, customers, catalogue, broadcasts, figures, exports, alerts) stands behind",
+        "what customers see. Of screens that differ in a word only one is shown.",
         "",
         "Made by `./dev python tests/world/contact_sheet.py`, which also says which labels a phone would cut.",
     ]
@@ -233,19 +272,21 @@ def main() -> int:
         "--to", type=Path, default=ROOT / "docs", help="where screens.md and images/screens go"
     )
     parser.add_argument("--only", default="", metavar="WORD", help="only screens whose name contains it")
+    parser.add_argument("--all", action="store_true", help="also screens that differ in a word only")
     parser.add_argument(
         "--png", type=Path, metavar="DIRECTORY", help="keep the sheets there as well, uncompressed"
     )
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        serve(arguments.only)
+        serve(arguments.only, alike=arguments.all)
         return 0
     images = arguments.to / "images" / "screens"
     images.mkdir(parents=True, exist_ok=True)
     for old in images.glob("sheet-*.webp"):
         old.unlink()
     command = [sys.executable, __file__, "--serve", "--only", arguments.only]
+    command += ["--all"] if arguments.all else []
     # A process of its own: the browser's driver needs an asyncio loop, and the chat page lives on trio.
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin is not None

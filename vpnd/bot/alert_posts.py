@@ -138,13 +138,13 @@ async def deliver_alert_post(deps: BotDependencies, item: OutboxItem) -> Deliver
     alert = await alert_by_id(deps.db, int(item.payload["alert"]))
     if alert is None:
         return Drop("the alert is not kept any more")
-    configured = deps.alerts.chat
-    if configured is None:
-        return await _fall_back(deps, alert, "no group is configured any more")
+    configured, again = deps.alerts.chat, str(item.payload.get("again", ""))
     if alert.muted and alert.closed_at is None:
         return Drop("muted")
-    if alert.closed_at is not None and alert.message_id is None:
+    if alert.closed_at is not None and (alert.message_id is None or (again and configured is None)):
         return Drop("over before it was told")
+    if configured is None:
+        return await _fall_back(deps, alert, "no group is configured", again=again)
     group = await group_of(deps.db, configured)
     try:
         await _post_following(deps, group, alert)
@@ -155,7 +155,7 @@ async def deliver_alert_post(deps: BotDependencies, item: OutboxItem) -> Deliver
                 message=f"the group of [alerts] cannot be written to, the owners are told in private: {error}",
                 chat=str(group.chat_id),
             )
-        return await _fall_back(deps, alert, str(error))
+        return await _fall_back(deps, alert, str(error), again=again)
     except Exception as error:
         outcome = outcome_of(error)
         if outcome is None:
@@ -277,18 +277,24 @@ async def _lose(deps: BotDependencies, group: AlertGroup, alert: Alert, error: T
     return await deps.db.run("bot.alert_group", body)
 
 
-async def _fall_back(deps: BotDependencies, alert: Alert, why: str) -> Delivery:
-    """Tell the owners in private, once for each time that the alert came."""
+async def _fall_back(deps: BotDependencies, alert: Alert, why: str, *, again: str = "") -> Delivery:
+    """Tell operators in private, once for each time that the alert came: owners of a group that is lost, else managers too.
+
+    `again` names why it is told once more though it has not come anew: whoever has seen it is spared that.
+    """
     over = alert.closed_at is not None
     if over and alert.closed_by is not None:
         return Drop(why)
+    if again and alert.acknowledged_by is not None:
+        return Drop("somebody looks after it")
     template, args = alert.kind, alert.args
     if alert.kind.startswith(ALARM):
         template, args = "alarms", {"raised": [] if over else [args], "cleared": [args] if over else []}
-    key = key_about_alerts("private", alert.id, "over" if over else alert.times)
+    key = key_about_alerts("private", alert.id, "over" if over else alert.times, *filter(None, [again]))
+    lost = deps.alerts.chat is not None
 
     async def body(tx: Transaction) -> None:
-        people = await recipients(tx, deps.admins, ("owner",))
+        people = await recipients(tx, deps.admins, ("owner",) if lost else ("owner", "manager"))
         alert_id = alert.id if template in _TEMPLATES and template != "alarms" else None
         await _write(tx, deps, people, key, template, args, alert_id)
 

@@ -20,7 +20,7 @@ from vpnd.bot.catalogue_callbacks import (
     WriteLimit,
     WritePromo,
 )
-from vpnd.bot.catalogue_plans import about_expected, deed_of, must_edit
+from vpnd.bot.catalogue_editing import about_expected, deed_of, must_edit
 from vpnd.bot.catalogue_words import read_discount, read_number, read_promo
 from vpnd.bot.screens import catalogue, catalogue_gifts
 from vpnd.bot.visit import Visit

@@ -20,6 +20,7 @@ from vpnd.bot.catalogue_callbacks import (
     WriteDescription,
     WriteTitle,
 )
+from vpnd.bot.catalogue_editing import Deed, about_expected, change_said, deed_of, language_at, taken
 from vpnd.bot.screens import catalogue as screens
 from vpnd.bot.screens.desk import PAGE
 from vpnd.bot.visit import Visit
@@ -38,17 +39,12 @@ from vpnd.shop.catalogue import (
     set_title,
     subject_of,
 )
-from vpnd.shop.dialogs import Expected, expected_about
-from vpnd.shop.operators import NotAllowed, Permission
+from vpnd.shop.dialogs import Expected
 
 __all__ = [
-    "about_expected",
     "ask_to_give_back",
     "ask_to_stop_selling",
-    "deed_of",
     "give_plan_back",
-    "language_at",
-    "must_edit",
     "new_plan",
     "read_description",
     "read_new_plan",
@@ -67,39 +63,6 @@ __all__ = [
 
 #: What an operator writes to take a title or a description away.
 _NOTHING = ("-", "–", "—")
-
-
-# ------------------------------------------------------------------------------------------ what all rooms need
-
-
-def must_edit(visit: Visit) -> None:
-    """For what only asks: make sure that he may edit. Raises NotAllowed."""
-    if not visit.may(Permission.EDIT_CATALOGUE):
-        raise NotAllowed(Permission.EDIT_CATALOGUE, visit.actor.role)
-
-
-async def deed_of(
-    visit: Visit, deed: Callable[[Transaction], Awaitable[Change]], *, asked: int = 0
-) -> Change:
-    """Change the catalogue; see `Visit.perform`. `asked`: the update that asked the question, 0 if there was none."""
-    return await visit.perform("bot.catalogue", Permission.EDIT_CATALOGUE, deed, asked=asked or None)
-
-
-def language_at(visit: Visit, number: int) -> str | None:
-    """The language at a place of those that the bot speaks; None if there is none."""
-    languages = visit.speech.texts.languages
-    return languages[number] if number < len(languages) else None
-
-
-async def about_expected(visit: Visit, what: Expected, *names: str) -> tuple[str, ...] | None:
-    """What was kept with a question, by name; None, and the answer given, where it is not there any more."""
-    kept = await expected_about(visit.deps.db, visit.customer.id, what)
-    values = tuple(kept[1].get(name) for name in names) if kept is not None else ()
-    if len(values) != len(names) or not all(isinstance(value, str) for value in values):
-        await visit.expect_nothing()
-        await stale(visit, "unreadable")
-        return None
-    return tuple(str(value) for value in values)
 
 
 async def show_catalogue(visit: Visit, _action: Catalogue) -> None:
@@ -141,17 +104,9 @@ async def _with_plan(visit: Visit, plan_id: str) -> CataloguePlan | None:
     return plan
 
 
-async def _edit(
-    visit: Visit, plan_id: str, deed: Callable[[Transaction], Awaitable[Change]], *, asked: int = 0
-) -> None:
+async def _edit(visit: Visit, plan_id: str, deed: Deed, *, asked: int = 0) -> None:
     """Change a plan, and show it with what came of that."""
-    try:
-        await deed_of(visit, deed, asked=asked)
-    except CatalogueError as error:
-        said = screens.refused(visit.speech, error.reason)
-    else:
-        said = visit.speech.say("catalogue-done")
-    await show_one_plan(visit, plan_id, said)
+    await show_one_plan(visit, plan_id, await change_said(visit, deed, asked=asked))
 
 
 async def new_plan(visit: Visit, _action: Action) -> None:
@@ -238,14 +193,9 @@ async def _read_words(
     async def deed(tx: Transaction) -> Change:
         return await write(tx, plan_id, language, words)
 
-    try:
-        await deed_of(visit, deed)
-    except CatalogueError as error:
-        said = screens.refused(visit.speech, error.reason)
-        await visit.show(screens.ask(visit.speech, said, PlanWords(plan_id)))
-        return
-    await show_one_plan(visit, plan_id, visit.speech.say("catalogue-done"))
-    await visit.expect_nothing()
+    if await taken(visit, deed, PlanWords(plan_id)):
+        await show_one_plan(visit, plan_id, visit.speech.say("catalogue-done"))
+        await visit.expect_nothing()
 
 
 async def ask_to_stop_selling(visit: Visit, action: PlanOff) -> None:

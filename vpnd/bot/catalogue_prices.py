@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
+from typing import Any
 
 from vpnd.bot.amounts import read_amount
 from vpnd.bot.answers import stale
@@ -18,14 +19,14 @@ from vpnd.bot.catalogue_callbacks import (
     PriceNow,
     WritePrice,
 )
-from vpnd.bot.catalogue_plans import about_expected, deed_of, must_edit, show_one_plan
+from vpnd.bot.catalogue_editing import Deed, about_expected, change_said, must_edit, taken
+from vpnd.bot.catalogue_plans import show_one_plan
 from vpnd.bot.catalogue_words import currency_number, currency_numbered, read_number, read_priced
 from vpnd.bot.screens import catalogue as screens
 from vpnd.bot.visit import Visit
 from vpnd.database.scope import Transaction
 from vpnd.shop.audit_log import Change
 from vpnd.shop.catalogue import (
-    CatalogueError,
     CataloguePlan,
     Period,
     add_period,
@@ -35,7 +36,7 @@ from vpnd.shop.catalogue import (
     remove_price,
     set_price,
 )
-from vpnd.shop.dialogs import expected_about
+from vpnd.shop.dialogs import Expected, expected_about
 from vpnd.shop.plans_file import DAYS
 
 __all__ = [
@@ -77,11 +78,7 @@ async def read_new_period(visit: Visit, text: str) -> None:
     async def deed(tx: Transaction) -> Change:
         return await add_period(tx, plan_id, 0 if days is None else days)
 
-    try:
-        await deed_of(visit, deed)
-    except CatalogueError as error:
-        said = screens.refused(visit.speech, error.reason)
-        await visit.show(screens.ask(visit.speech, said, OnePlan(plan_id)))
+    if not await taken(visit, deed, OnePlan(plan_id)):
         return
     plan = await plan_named(visit.deps.db, plan_id)
     made = next((one for one in plan.periods if one.days == days), None) if plan is not None else None
@@ -115,17 +112,9 @@ async def _show_again(visit: Visit, offer_id: int, preface: str | None = None) -
         await _show(visit, *found, preface)
 
 
-async def _edit(
-    visit: Visit, offer_id: int, deed: Callable[[Transaction], Awaitable[Change]], *, asked: int = 0
-) -> None:
+async def _edit(visit: Visit, offer_id: int, deed: Deed, *, asked: int = 0) -> None:
     """Change a period, and show it with what came of that."""
-    try:
-        await deed_of(visit, deed, asked=asked)
-    except CatalogueError as error:
-        said = screens.refused(visit.speech, error.reason)
-    else:
-        said = visit.speech.say("catalogue-done")
-    await _show_again(visit, offer_id, said)
+    await _show_again(visit, offer_id, await change_said(visit, deed, asked=asked))
 
 
 async def ask_to_stop_selling(visit: Visit, action: PeriodOff) -> None:
@@ -182,13 +171,28 @@ async def _ask(
     await visit.show(screens.ask(speech, text, OnePeriod(period.offer_id), preface=preface))
 
 
+async def _asked(
+    visit: Visit, what: Expected
+) -> tuple[tuple[CataloguePlan, Period], Mapping[str, Any]] | None:
+    """The period that a price was asked for, and what was kept with the question; None where it is not there any more.
+
+    Raises NotAllowed.
+    """
+    must_edit(visit)
+    kept = await expected_about(visit.deps.db, visit.customer.id, what)
+    if kept is None:
+        await stale(visit, "unreadable")
+        return None
+    found = await _found(visit, kept[0] or 0)
+    return None if found is None else (found, kept[1])
+
+
 async def read_new_price(visit: Visit, text: str) -> None:
     """Take what was written for a currency and an amount."""
-    must_edit(visit)
-    kept = await expected_about(visit.deps.db, visit.customer.id, "price_new")
-    found = None if kept is None else await _found(visit, kept[0] or 0)
-    if found is None:
+    asked = await _asked(visit, "price_new")
+    if asked is None:
         return
+    found, _ = asked
     priced = read_priced(text)
     if priced is None:
         await _ask(visit, *found, "catalogue-price-new-ask", visit.deps.currency, again=True)
@@ -198,12 +202,11 @@ async def read_new_price(visit: Visit, text: str) -> None:
 
 async def read_price(visit: Visit, text: str) -> None:
     """Take what was written for an amount."""
-    must_edit(visit)
-    kept = await expected_about(visit.deps.db, visit.customer.id, "price")
-    found = None if kept is None else await _found(visit, kept[0] or 0)
-    if kept is None or found is None:
+    asked = await _asked(visit, "price")
+    if asked is None:
         return
-    currency = str(kept[1].get("currency"))
+    found, data = asked
+    currency = str(data.get("currency"))
     amount = read_amount(text, currency)
     if amount is None:
         await _ask(visit, *found, "catalogue-price-ask", currency, again=True)

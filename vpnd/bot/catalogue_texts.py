@@ -17,7 +17,7 @@ from vpnd.bot.catalogue_callbacks import (
     WriteText,
     WrittenTexts,
 )
-from vpnd.bot.catalogue_plans import about_expected, deed_of, language_at, must_edit
+from vpnd.bot.catalogue_editing import about_expected, deed_of, language_at, must_edit
 from vpnd.bot.screens import catalogue_texts as screens
 from vpnd.bot.text_editing import EditedText, faults_in, find_texts, key_numbered, text_of
 from vpnd.bot.visit import Visit

@@ -58,6 +58,6 @@ def open_words(texts: Texts, language: str, importer: str) -> tuple[str, str, st
     )
 
 
-def expired_entry(texts: Texts, language: str) -> str:
-    """The name of the one entry that an app shows for a subscription that has ended."""
-    return texts.plain(language, "profile-expired")
+def expired_entry(texts: Texts, language: str, *, blocked: bool = False) -> str:
+    """The name of the one entry that an app shows for a subscription that has ended, or whose owner is blocked."""
+    return texts.plain(language, "profile-blocked" if blocked else "profile-expired")

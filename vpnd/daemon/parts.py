@@ -44,6 +44,7 @@ from vpnd.runtime.supervisor import ChildState, Stopping, Supervisor
 from vpnd.runtime.wake import Wake
 from vpnd.runtime.worker import WorkerRunner
 from vpnd.shop import notices
+from vpnd.shop.alerts import open_alarms
 from vpnd.shop.broadcast_content import variant
 from vpnd.shop.broadcast_rows import Claimed
 from vpnd.shop.export_requests import ExportRequest, Problem
@@ -137,6 +138,7 @@ class Parts:
             nodes=[node.name for node in settings.nodes],
             workers=runners,
             tables=self.schema.ready,
+            standing=partial(open_alarms, self.db),
         )
         self.picture = Picture(
             instance=self.instance.name,
@@ -327,7 +329,7 @@ class Parts:
 
     def _public_app(self) -> Starlette:
         def expired(page: SubscriptionPage) -> str:
-            return expired_entry(self.texts, page.language)
+            return expired_entry(self.texts, page.language, blocked=page.blocked_at is not None)
 
         def open_page(language: str, importer: str) -> OpenPage:
             return OpenPage(*open_words(self.texts, language, importer))

@@ -53,6 +53,7 @@ from vpnd.database.outbox_rows import (
 from vpnd.runtime import metrics
 from vpnd.runtime.backoff import jittered_backoff
 from vpnd.runtime.journal import get_journal
+from vpnd.runtime.limits import for_nobody
 
 __all__ = [
     "BoundaryDown",
@@ -217,7 +218,8 @@ class Relay:
                     if not taken_back:
                         # Nobody else has our name: what it holds was left by a process that was killed, and a
                         # receipt should not wait for a lease to run out because of that.
-                        await take_back(self._db, self._kinds, holder=self._holder)
+                        with for_nobody():
+                            await take_back(self._db, self._kinds, holder=self._holder)
                         taken_back = True
                     claimed = await self._claim(room, nursery)
                     trouble = 0
@@ -252,7 +254,8 @@ class Relay:
         return {lane.name: lane.batch for lane in lanes}
 
     async def _claim(self, room: Mapping[str, int], nursery: trio.Nursery) -> int:
-        items = await claim(self._db, self._kinds, dict(room), holder=self._holder, lease=self._lease)
+        with for_nobody():  # whoever waits for what is found is served by its delivery
+            items = await claim(self._db, self._kinds, dict(room), holder=self._holder, lease=self._lease)
         now = trio.current_time()
         until = now + self._lease - LEASE_MARGIN
         for item in items:

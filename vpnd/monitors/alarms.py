@@ -8,6 +8,9 @@ What is to be told is kept as a state and not as a queue: for each alarm whether
 worst in between. So it is bounded. A message that cannot be written (the database is away) is tried until it is, under one
 key, so that it is not written twice; what changes meanwhile goes into the next one.
 
+What operators believe outlives the process: a daemon that starts is told which alarms they take for raised (`Alarms.adopt`), goes
+on with those, and tells when they are over.
+
 Never an alarm about an alarm: rows whose key begins with `KEY` are not counted by the monitors of the queues.
 """
 
@@ -15,7 +18,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, Final, NoReturn
 
@@ -36,6 +39,8 @@ KEY: Final = "alarms:"
 GATHER: Final = 10.0
 #: Seconds within which an alarm is told as raised once.
 HUSH: Final = 3600.0
+#: An alarm of before the start is over when it has been fine for so long; seconds. Some come back only after several iterations.
+SETTLE: Final = 300.0
 #: Back-off of a message that cannot be written; seconds.
 RETRY_FIRST: Final = 5.0
 RETRY_CAP: Final = 300.0
@@ -85,6 +90,7 @@ class AlarmState:
     untold_clear: bool = False
     told: bool = False  # the admins believe that it is raised
     hushed_until: float = -math.inf
+    settles_at: float = -math.inf  # it is not cleared before
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a message or a picture needs it: JSON scalars."""
@@ -125,6 +131,7 @@ class Alarms:
         self._instance = instance
         self._rng = rng or Random()  # noqa: S311  spreads retries, guards nothing
         self._news = trio.Event()
+        self._unknown: list[dict[str, Any]] = []
         for name in self._states:
             gauges.alarm_raised.labels(name).set(0)
             gauges.alarms_total.labels(name)
@@ -147,6 +154,8 @@ class Alarms:
             return
         if state.turning_at == math.inf:
             state.turning_at = now + (alarm.clear_after if state.raised else alarm.raise_after)
+            if state.raised:
+                state.turning_at = max(state.turning_at, state.settles_at)
         if now < state.turning_at:
             return
         state.turning_at = math.inf
@@ -158,6 +167,34 @@ class Alarms:
     def raised(self) -> list[AlarmState]:
         """Return the alarms that are raised now, the oldest first."""
         return sorted((state for state in self._states.values() if state.raised), key=lambda one: one.since)
+
+    def adopt(self, standing: Iterable[Mapping[str, Any]]) -> None:
+        """Go on with what operators believe to be raised: alarms as they were told before this daemon was started. Never waits.
+
+        Each stays raised until it has been fine for `SETTLE` seconds and is told as over then. One that this version does not
+        have is told as over at once; one that another daemon of the shop told is left to it.
+        """
+        for one in standing:
+            if one.get("instance", self._instance) != self._instance:
+                continue
+            state = self._states.get(str(one["name"]))
+            if state is None:
+                self._unknown.append(dict(one))
+                self._news.set()
+                continue
+            state.told = True
+            if state.raised or state.untold_clear:
+                continue  # it was raised since the start, and is told by that
+            state.raised, state.since = True, float(one.get("since", time.time()))
+            state.worst, state.worst_who = float(one.get("value", 0.0)), str(one.get("who", ""))
+            state.settles_at = trio.current_time() + SETTLE
+            state.turning_at = math.inf
+            gauges.alarm_raised.labels(state.alarm.name).set(1)
+            journal.info(
+                "alarm.adopted",
+                message=f"{state.alarm.what}: an alarm of before the start; it is told when it is over",
+                alarm=state.alarm.name,
+            )
 
     def _raise(self, state: AlarmState) -> None:
         alarm = state.alarm
@@ -222,17 +259,21 @@ class Alarms:
     def _take_news(self) -> dict[str, list[dict[str, Any]]]:
         """Return what the admins have not heard of; an alarm that came and went is told as both."""
         now = trio.current_time()
-        raised, cleared = [], []
+        raised: list[dict[str, Any]] = []
+        cleared, self._unknown = self._unknown, []
         for state in self._states.values():
             if state.untold_raise and now >= state.hushed_until:
-                raised.append(state.to_json())
+                raised.append(self._told(state))
                 state.untold_raise, state.told, state.hushed_until = False, True, now + HUSH
             if state.untold_clear:
                 if state.told:
-                    cleared.append(state.to_json())
+                    cleared.append(self._told(state))
                 # Else it came and went within the hour of its last message: the journal has it.
                 state.untold_raise = state.untold_clear = state.told = False
         return {"raised": raised, "cleared": cleared}
+
+    def _told(self, state: AlarmState) -> dict[str, Any]:
+        return state.to_json() | {"instance": self._instance}
 
     def _next_hushed(self) -> float:
         """Return when an alarm that is raised and was hushed may be told."""

@@ -74,6 +74,7 @@ class Monitors:
         nodes: names of the nodes that this daemon drives.
         workers: returns the workers there are.
         tables: set once the schema can be used.
+        standing: reads the alarms that operators believe to be raised, as they were told.
     """
 
     def __init__(
@@ -86,10 +87,13 @@ class Monitors:
         nodes: Iterable[str],
         workers: Callable[[], Iterable[WorkerRunner]],
         tables: trio.Event,
+        standing: Callable[[], Awaitable[Iterable[Mapping[str, Any]]]],
     ) -> None:
         self._db = db
         self._workers = workers
         self._tables = tables
+        self._standing = standing
+        self._adopted = False
         self.alarms: Final = Alarms(ALARMS, tell, instance=instance)
         self.process: Final = ProcessMonitor(self.alarms)
         self.queues: Final = QueueMonitor(db, self.alarms, tuple(kinds))
@@ -111,7 +115,7 @@ class Monitors:
         """Look at what the database knows; one that is away leaves everything as it was."""
         await self._tables.wait()
         while True:
-            for look in (self.queues.look, self.nodes.look):
+            for look in (self.adopt, self.queues.look, self.nodes.look):
                 try:
                     await look()
                 except DatabaseError as error:
@@ -119,6 +123,12 @@ class Monitors:
                         "monitor.blind", message=f"the queues or nodes cannot be looked at: {error}"
                     )
             await trio.sleep(LOOK_EVERY)
+
+    async def adopt(self) -> None:
+        """Go on with the alarms of before the start; done once. Raises DatabaseError."""
+        if not self._adopted:
+            self.alarms.adopt(await self._standing())
+            self._adopted = True
 
     async def _judge(self) -> NoReturn:
         """Feed the alarms with what was recorded within the last minute, and with what the parts say of themselves."""

@@ -2,7 +2,8 @@
 
 A database server on a small machine has two processors. Two sweeps at once, or one without a pause, and every short statement
 waits behind them. So the heavy ones of a process take turns, one at a time; and when people were served meanwhile, be it with a
-message that waited, the next turn begins only after a rest as long as the last one took. With nobody there nothing is lost.
+message that waited, the next turn begins only after a rest as long as the last one took. With nobody there nothing is lost: looks
+of the relays and the numberer whether there is anything to do are no service to anybody.
 """
 
 from __future__ import annotations

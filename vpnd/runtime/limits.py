@@ -38,6 +38,7 @@ __all__ = [
     "ResourceStatistics",
     "as_class",
     "current_class",
+    "for_nobody",
 ]
 
 # What workers leave free for people, and the most that bulk readers get; see the module's idea.
@@ -66,6 +67,19 @@ def as_class(cls: LimitClass) -> Iterator[None]:
         yield
     finally:
         current_class.reset(token)
+
+
+_counts: Final[ContextVar[bool]] = ContextVar("vpnd_limit_counts", default=True)
+
+
+@contextmanager
+def for_nobody() -> Iterator[None]:
+    """Do the block in its class, but as nobody's service: a mere look, once a second, whether there is anything to do."""
+    token = _counts.set(False)
+    try:
+        yield
+    finally:
+        _counts.reset(token)
 
 
 class LimitWaitTimeout(Exception):
@@ -174,7 +188,7 @@ class LimitScope:
         if not self._take_at_once():
             await self._wait_for_place()
         self._resource.waits[self._cls].observe(self.waited)
-        self._resource.served += self._cls is LimitClass.HANDLER
+        self._resource.served += self._cls is LimitClass.HANDLER and _counts.get()
         return self
 
     async def __aexit__(
@@ -259,7 +273,10 @@ class Limits:
 
     @property
     def served(self) -> int:
-        """How many database places were had for people since the start: by handlers, and by what sends to them."""
+        """How many database places were had for people since the start: by handlers, and by what sends to them.
+
+        Not those of `for_nobody`.
+        """
         return self._database.served
 
     def statistics(self) -> LimitsStatistics:

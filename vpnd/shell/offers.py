@@ -187,7 +187,7 @@ def give_discount(settings: Settings, *, telegram_id: int, percent: int, days: i
                 detail="discount",
             )
 
-        await act(shop, "shell.discount", Permission.BALANCE, deed)
+        await act(shop, "shell.discount", Permission.EDIT_CATALOGUE, deed)
         _say(f"{telegram_id}: {f'{percent} % off' if percent else 'no discount'}")
         return 0
 

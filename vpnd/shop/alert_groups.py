@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import Factory, frozen
 
@@ -97,8 +98,14 @@ def key_about_alerts(*parts: object) -> str:
     return text if text.startswith(KEY) else KEY + text
 
 
-async def put_posts(tx: Transaction, chat: int, ids: Sequence[int], key: str) -> None:
-    """Have the messages of the group `chat` say what these alerts say now; `key` names the cause."""
+async def put_posts(
+    tx: Transaction, chat: int | None, ids: Sequence[int], key: str, *, again: bool = False
+) -> None:
+    """Have the messages of the group `chat` say what these alerts say now; `key` names the cause.
+
+    Without a group operators are told in private. `again`: also who was told already, since he heard nothing for a while.
+    """
     for alert_id in ids:
         name = key_about_alerts("post", alert_id, key)
-        await outbox.put(tx, ALERT_POST, name, {"alert": alert_id}, order_key=f"alerts:{chat}")
+        payload: dict[str, Any] = {"alert": alert_id} | ({"again": key} if again else {})
+        await outbox.put(tx, ALERT_POST, name, payload, order_key=f"alerts:{chat or 'private'}")

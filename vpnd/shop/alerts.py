@@ -25,6 +25,7 @@ __all__ = [
     "ALARM",
     "HOURS",
     "Alert",
+    "EndedMute",
     "Mute",
     "News",
     "NoSuchAlert",
@@ -32,12 +33,14 @@ __all__ = [
     "acknowledge",
     "alert_by_id",
     "close_alert",
+    "end_mutes",
     "kind_number",
     "list_mutes",
     "mute_alert",
     "muted_kinds",
     "news_of",
     "note",
+    "open_alarms",
     "open_alerts",
     "recipients",
     "resume_kind",
@@ -119,6 +122,15 @@ class Mute:
     muted_at: datetime
 
 
+@frozen
+class EndedMute:
+    """A mute whose time is over, and the alerts of its kind that are open, the newest news first."""
+
+    kind: str
+    until: datetime
+    alerts: Sequence[int]
+
+
 def kind_number(kind: str) -> int:
     """A number for a kind, which a button can carry; the same in every version."""
     return zlib.crc32(kind.encode())
@@ -173,6 +185,18 @@ async def open_alerts(source: Source, limit: int) -> Sequence[Alert]:
         limit,
     )
     return [_alert(row) for row in rows]
+
+
+async def open_alarms(source: Source) -> Sequence[Mapping[str, Any]]:
+    """The alarms of the daemon that operators believe to be raised, each as it was told last."""
+    rows = await fetch(
+        source,
+        "alerts.alarms",
+        "select args from alerts where closed_at is null and starts_with(kind, $1) order by id limit $2",
+        ALARM,
+        _MOST,
+    )
+    return [from_json(row["args"]) for row in rows]
 
 
 async def list_mutes(source: Source) -> Sequence[Mute]:
@@ -323,3 +347,23 @@ async def resume_kind(tx: Transaction, kind: str) -> tuple[Change, list[int]]:
         subject=f"alerts:{kind}", before={"muted": ended > 0}, after={"muted": False}, detail="resume"
     )
     return change, [row["id"] for row in rows]
+
+
+_ENDED: Final = """
+delete from alert_mutes where kind in (
+    select kind from alert_mutes where until <= vpnd_now() order by until limit $1 for update skip locked
+)
+returning kind, until
+"""
+_OF_KIND: Final = """
+select id from alerts where kind = $1 and closed_at is null order by last_at desc, id desc limit $2
+"""
+
+
+async def end_mutes(tx: Transaction, most: int) -> Sequence[EndedMute]:
+    """End the mutes whose time is over; of each kind at most `most` alerts are named. Whoever comes second ends none."""
+    ended = sorted((row["kind"], row["until"]) for row in await tx.fetch(_ENDED, _MOST))
+    return [
+        EndedMute(kind, until, [row["id"] for row in await tx.fetch(_OF_KIND, kind, most)])
+        for kind, until in ended
+    ]

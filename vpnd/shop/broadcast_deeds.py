@@ -52,7 +52,7 @@ def drafting(*, by: str, request_key: str, made: list[int]) -> Deed:
     async def deed(tx: Transaction) -> Change:
         broadcast_id = await broadcasts.draft(tx, created_by=by, request_key=request_key)
         made.append(broadcast_id)
-        return Change(subject=_subject(broadcast_id), detail="drafted")
+        return Change(subject=_subject(broadcast_id), after={"state": "draft"}, detail="drafted")
 
     return deed
 

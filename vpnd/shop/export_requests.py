@@ -1,6 +1,7 @@
 """Exports that operators ask for in the bot: asked in one transaction, made by a worker, sent as a file.
 
-Who asked is judged again when the file is about to be made: a role that was taken meanwhile takes the file along.
+Who asked is judged again when the file is about to be made: a role that was taken meanwhile takes the file along. A wish that was
+begun too often in vain ends, and whoever asked is told so.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from attrs import frozen
 
 from vpnd.database import Row
 from vpnd.database.scope import Transaction
+from vpnd.shop import notices
 from vpnd.shop.export_tables import EXPORTS, Export
 from vpnd.shop.operators import NotAllowed, Permission, actor_of, authorise
 from vpnd.shop.source import Source, in_transaction
 
 __all__ = [
     "ATTEMPTS",
+    "EndedExport",
     "ExportRequest",
     "Problem",
     "State",
@@ -45,6 +48,14 @@ class ExportRequest:
     telegram_id: int
     language: str
     attempts: int
+
+
+@frozen
+class EndedExport:
+    """A wish that ended without a file when it was taken in hand: it failed too often, or nobody may have it any more."""
+
+    request: ExportRequest
+    state: State
 
 
 def permission_for(*, with_secrets: bool) -> Permission:
@@ -77,35 +88,41 @@ update export_requests set state = $2, rows = $3, finished_at = vpnd_now() where
 """
 
 
-async def claim_export(source: Source, owners: Collection[int]) -> ExportRequest | None:
+async def claim_export(source: Source, owners: Collection[int]) -> ExportRequest | EndedExport | None:
     """Take the next wish in hand, or None where there is none. `owners` are those of the configuration.
 
-    A wish that nobody may have any more, or that was begun too often, ends here, and the next one is looked at.
+    A wish that nobody may have any more, or that was begun too often, ends here; whoever asked for the latter is told.
     """
-    while True:
-        found = await in_transaction(source, "exports.claim", lambda tx: _claim(tx, owners))
-        if not isinstance(found, bool):
-            return found
-        if not found:
-            return None
+    return await in_transaction(source, "exports.claim", lambda tx: _claim(tx, owners))
 
 
-async def _claim(tx: Transaction, owners: Collection[int]) -> ExportRequest | bool:
-    """The next wish; True when one was ended instead, False when there is none."""
+async def _claim(tx: Transaction, owners: Collection[int]) -> ExportRequest | EndedExport | None:
     row = await tx.fetchrow(_CLAIM)
     if row is None:
-        return False
+        return None
     request = _request(row)
-    if request.attempts > ATTEMPTS:
-        await tx.execute(_END, request.id, "failed", None)
-        return True
     actor = await actor_of(tx, request.telegram_id, owners)
     try:
         await authorise(tx, actor, permission_for(with_secrets=request.with_secrets))
     except NotAllowed:
-        await tx.execute(_END, request.id, "refused", None)
-        return True
+        return await _end(tx, request, "refused")
+    if request.attempts > ATTEMPTS:
+        await notices.put_all(tx, [_in_vain(request)])
+        return await _end(tx, request, "failed")
     return request
+
+
+async def _end(tx: Transaction, request: ExportRequest, state: State) -> EndedExport:
+    await tx.execute(_END, request.id, state, None)
+    return EndedExport(request, state)
+
+
+def _in_vain(request: ExportRequest) -> notices.Notice:
+    """What whoever asked is told when the last attempt was in vain."""
+    args = {"what": request.what, "attempts": ATTEMPTS}
+    return notices.message(
+        f"export_failed:{request.id}", request.telegram_id, "export_failed", args, request.language
+    )
 
 
 def _request(row: Row) -> ExportRequest:

@@ -15,6 +15,9 @@ guards against a repeat stays for as long as the repeat could come:
 - `invoices`: of purchases that were never paid, half a year after the provider would take money for them. A payment that came
   all the same would still be found by its payload.
 - `broadcast_recipients`: 30 days after its end a broadcast keeps its counts only.
+- `asked_deeds`: a question is answered within a day; its answer is in the audit log, by its own key.
+- `export_requests`: 90 days after their end; a press that asked is older than what is played again, and the audit log has it too.
+- `figure_summaries`: for 90 days. Only yesterday's and last week's are ever due.
 
 Times are the real clock's, where rows are stamped by it.
 """
@@ -205,6 +208,36 @@ _ALERT_NEWS: Final = _by_sql(
     """,
 )
 
+# By the time at which they were asked. What somebody asks for is a row or two a day, so no index is kept for that.
+_ASKED: Final = _by_time(
+    "asked_deeds", "asked_deeds", "created_at", "asked", "created_at < vpnd_now() - interval '2 days'"
+)
+_EXPORTS: Final = _by_time(
+    "export_requests",
+    "export_requests",
+    "finished_at",
+    "id",
+    "state <> 'asked' and finished_at < vpnd_now() - interval '90 days'",
+)
+
+_SUMMARIES: Final = _by_sql(
+    "figure_summaries",
+    """
+    select array[kind, first::text, kind || ' ' || first] as place from figure_summaries
+    where first < vpnd_now()::date - 90
+      and ($2::text[] is null or (kind, first) > (($2::text[])[1], ($2::text[])[2]::date))
+    order by kind, first limit $1
+    """,
+    """
+    with cleared as (
+        delete from figure_summaries s using unnest($1::text[]) g (name)
+        where s.kind = split_part(g.name, ' ', 1) and s.first = split_part(g.name, ' ', 2)::date
+        returning 1
+    )
+    select count(*) from cleared
+    """,
+)
+
 #: In this order.
 CHORES: Final[Sequence[Chore]] = (
     Chore("access_log", _find_passed, _clear_passed),
@@ -245,4 +278,7 @@ CHORES: Final[Sequence[Chore]] = (
     _ACTIVATIONS,
     _by_time("alerts", "alerts", "closed_at", "id", "closed_at < vpnd_now() - interval '90 days'"),
     _ALERT_NEWS,
+    _ASKED,
+    _EXPORTS,
+    _SUMMARIES,
 )

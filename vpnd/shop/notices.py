@@ -67,6 +67,7 @@ ALERT_POST: Final = "alert_post"
 #   summary (operators)    kind ("day", "week"), first, last (days)
 #   activation_late (admin) subscription_id, telegram_id, plan_id, since, attempts, others (how many more wait like it)
 #   alert_group_moved (admin) old, new: ids of the group that alerts are posted to
+#   export_failed (operators) what (a table of vpnd.shop.export_tables), attempts
 Template = Literal[
     "receipt",
     "expired",
@@ -100,6 +101,7 @@ Template = Literal[
     "operator_message",
     "summary",
     "alert_group_moved",
+    "export_failed",
 ]
 Lane = Literal["reply", "receipt", "notice", "broadcast"]
 

@@ -40,7 +40,10 @@ class Overview:
 
 @frozen
 class SubscriptionPage:
-    """What a subscription link needs. `now` is business time, which `expires_at` is to be compared with."""
+    """What a subscription link needs. `now` is business time, which `expires_at` is to be compared with.
+
+    `blocked_at` is when an operator shut its owner out, None for most.
+    """
 
     subscription_id: int
     status: str
@@ -51,11 +54,19 @@ class SubscriptionPage:
     credential: UUID
     expires_at: datetime
     now: datetime
+    blocked_at: datetime | None = None
 
     @property
     def active(self) -> bool:
         """Whether it gives access now: on, and its time is not over though no sweep has come yet."""
         return self.status == "active" and self.expires_at > self.now
+
+    @property
+    def until(self) -> datetime:
+        """When access ends or has ended. What is off before its time ended with its owner's block, whatever he has paid for."""
+        if self.active or self.expires_at <= self.now:
+            return self.expires_at
+        return min(self.expires_at, self.blocked_at or self.now)
 
 
 @frozen
@@ -85,7 +96,8 @@ order by (s.status = 'active') desc, s.expires_at desc, s.id
 """  # noqa: S608 (only constants are pasted in)
 
 _PAGE: Final = """
-select s.id, s.status, s.plan_id, p.titles, c.language, s.name, s.credential, s.expires_at, vpnd_now() as now
+select s.id, s.status, s.plan_id, p.titles, c.language, s.name, s.credential, s.expires_at, c.blocked_at,
+       vpnd_now() as now
 from subscriptions s
 join plans p on p.id = s.plan_id
 join customers c on c.id = s.customer_id
@@ -153,6 +165,7 @@ async def subscription_page(source: Source, link_token: str) -> SubscriptionPage
         credential=row["credential"],
         expires_at=row["expires_at"],
         now=row["now"],
+        blocked_at=row["blocked_at"],
     )
 
 

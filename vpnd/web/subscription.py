@@ -1,7 +1,8 @@
 """`GET /sub/<token>`: the page that a customer's app downloads again and again.
 
 The token is the secret; an unknown one is answered like any unknown page. An expired subscription still answers, with an entry
-that says so, because an app that gets an error shows its owner nothing useful.
+that says so, because an app that gets an error shows its owner nothing useful. So does that of somebody who is blocked: its entry
+says that access is closed, and its end is the block and not what was paid for.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ RETRY_AFTER: Final = 30
 #: What a token can look like at all. Anything else is nobody's, and is not worth a question to the database.
 TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
 
-#: Says "expired" in the customer's language.
+#: Says "expired", or that access is closed, in the customer's language.
 ExpiredNotice = Callable[[SubscriptionPage], str]
 
 
@@ -44,7 +45,7 @@ def subscription_route(
         db: read in the limit class of admin reads and links, so that no crowd of apps can keep a handler waiting.
         title: the shop's name as apps show it.
         support_url: where an app sends who needs help.
-        expired_notice: names the entry of an expired subscription.
+        expired_notice: names the entry of a subscription that gives no access.
     """
 
     async def show(request: Request) -> Response:
@@ -61,7 +62,7 @@ def subscription_route(
             return PlainTextResponse("not found", 404)
         headers: Mapping[str, Any] = subscription_headers(
             title=title,
-            expires_at=page.expires_at,
+            expires_at=page.until,
             update_hours=UPDATE_HOURS,
             support_url=support_url,
         )

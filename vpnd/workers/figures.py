@@ -12,7 +12,15 @@ from vpnd.config import ReportsSettings
 from vpnd.database.database import Database
 from vpnd.runtime.journal import get_journal
 from vpnd.runtime.worker import Job
-from vpnd.shop.export_requests import ExportRequest, Problem, State, claim_export, end_export
+from vpnd.shop.export_requests import (
+    ATTEMPTS,
+    EndedExport,
+    ExportRequest,
+    Problem,
+    State,
+    claim_export,
+    end_export,
+)
 from vpnd.shop.exports import Exported, TooBig, export_csv, plan_export
 from vpnd.shop.figures import today_in
 from vpnd.shop.figures_days import days_to_keep, keep_day
@@ -62,13 +70,22 @@ def figures(
     return Job("figures", interval=600, deadline=300, work=work)
 
 
-def exports(db: Database, folder: Path, *, owners: Collection[int], deliver: Deliver) -> Job:
-    """Make what was asked for, one after the other, and send it; the file lives in `folder` for as long as that takes."""
+def exports(
+    db: Database, folder: Path, *, owners: Collection[int], deliver: Deliver, wake: Callable[[], None]
+) -> Job:
+    """Make what was asked for, one after the other, and send it; the file lives in `folder` for as long as that takes.
+
+    `wake` is for what tells somebody that his wish was in vain.
+    """
 
     async def work() -> int:
         done = 0
-        while (request := await claim_export(db, owners)) is not None:
-            await _make(db, folder, request, deliver)
+        while (found := await claim_export(db, owners)) is not None:
+            if isinstance(found, EndedExport):
+                _tell_end(found)
+                wake()
+            else:
+                await _make(db, folder, found, deliver)
             done += 1
         return done
 
@@ -106,6 +123,23 @@ async def _make(db: Database, folder: Path, request: ExportRequest, deliver: Del
         state=state,
         rows=rows,
     )
+
+
+def _tell_end(ended: EndedExport) -> None:
+    request = ended.request
+    if ended.state == "failed":
+        journal.error(
+            "export.given_up",
+            message=f"an export of {request.what} for {request.telegram_id} was begun {ATTEMPTS} times in vain and is given up;"
+            " the failures of the worker `exports` before this line say why",
+            what=request.what,
+        )
+    else:
+        journal.warning(
+            "export.not_allowed",
+            message=f"an export of {request.what} was not made: {request.telegram_id} may not have it any more",
+            what=request.what,
+        )
 
 
 def _empty_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from vpnd.database.database import Database
 from vpnd.database.errors import DatabaseError
 from vpnd.runtime.backoff import jittered_backoff
 from vpnd.runtime.journal import get_journal
+from vpnd.runtime.limits import for_nobody
 from vpnd.runtime.wake import Wake
 from vpnd.runtime.worker import LeaseLike
 from vpnd.shop import access_log
@@ -62,8 +63,12 @@ class Numberer:
         woken = True
         while True:
             try:
-                if woken or await self._lease.hold():
+                if woken:
                     await self.number_all()
+                else:
+                    with for_nobody():
+                        if await self._lease.hold():
+                            await self.number_all()
             except DatabaseError as error:
                 failures += 1
                 if failures == 1:

@@ -14,6 +14,7 @@ from vpnd.runtime.worker import WorkerSpec, configured
 from vpnd.shop.settlement import SettlementResult
 from vpnd.workers import figures, money, periodic
 from vpnd.workers.activity import activity
+from vpnd.workers.alert_mutes import alert_mutes
 from vpnd.workers.figures import Deliver
 from vpnd.workers.housekeeping import housekeeping
 from vpnd.workers.reconcile import reconcile
@@ -54,6 +55,7 @@ def worker_roster(
         reconcile(db, clients, alert=wakes.messages),
         housekeeping(db),
         activity(db),
+        alert_mutes(db, settings.alerts.chat, wake=wakes.messages),
         *_figures(settings, db, wakes),
     ]
     return [
@@ -87,5 +89,11 @@ def _figures(settings: Settings, db: Database, wakes: Wakes) -> list[WorkerSpec]
             language=settings.shop.languages[0],
             wake=wakes.messages,
         ),
-        figures.exports(db, settings.instance.state_dir / "exports", owners=owners, deliver=wakes.export),
+        figures.exports(
+            db,
+            settings.instance.state_dir / "exports",
+            owners=owners,
+            deliver=wakes.export,
+            wake=wakes.messages,
+        ),
     ]

@@ -3,11 +3,11 @@
 
 ## Money, periods, dates
 
-money-rub = { $amount } ₽
+money-rub = { $amount }{"\u00A0"}₽
 money-usd = ${ $amount }
 money-eur = €{ $amount }
-money-xtr = { $amount } ⭐
-money-other = { $amount } { $currency }
+money-xtr = { $amount }{"\u00A0"}⭐
+money-other = { $amount }{"\u00A0"}{ $currency }
 
 date = { $day } { $month ->
         [1] January
@@ -191,7 +191,10 @@ pay-balance-short =
     { $what }
     Price: <b>{ $price }</b>, on the balance: <b>{ $have }</b>, missing: <b>{ $missing }</b>
 
-    Fill it up, or pay another way. Nothing has been taken.
+    { $fill ->
+        [yes] Fill it up, or pay another way.
+       *[no] Please pay another way.
+    } Nothing has been taken.
 pay-pending =
     <b>The payment hasn’t arrived yet</b>
 
@@ -359,7 +362,10 @@ refund-to-balance =
 renewal-short =
     <b>Your subscription ends soon</b>
 
-    It is on until <b>{ $until }</b>. Renewing costs <b>{ $price }</b>, and your balance is short of <b>{ $missing }</b>. Fill it up, and it renews itself.
+    It is on until <b>{ $until }</b>. Renewing costs <b>{ $price }</b>, and your balance is short of <b>{ $missing }</b>. { $fill ->
+        [yes] Fill it up, and it renews itself.
+       *[no] Renew it another way, and nothing is interrupted.
+    }
 renewal-unavailable =
     <b>Your subscription can’t renew itself</b>
 
@@ -895,7 +901,10 @@ status-nodes = <b>Nodes</b>: { $count }{ $overdue ->
         [0] {""}
        *[other] ; past their end and not expired: <b>{ $overdue }</b>
     }
-status-node = • { $name }: { $ago } ago, behind { $behind }, expired but on { $on }, paid but off { $off }
+status-node = • { $name }: { $seen ->
+        [yes] { $ago } ago
+       *[no] not seen yet
+    }, behind { $behind }, expired but on { $on }, paid but off { $off }
 status-money = <b>Today</b>{ $count ->
         [0] : nothing yet
        *[other] {""}
@@ -1005,6 +1014,7 @@ diagnosis-heard = { $heard ->
         [none] ⏳ The servers are just being told of you.
        *[nobody] ⏳ There is no server yet.
     }
+diagnosis-names = { $names } and { $count } more
 diagnosis-answer = { $answer ->
         [all] ✅ Our servers answer.
         [some] ⚠️ Not answering just now: { $names }.
@@ -1119,6 +1129,7 @@ command-language = Язык / Language
 
 # The one entry that an app shows for a subscription that has ended.
 profile-expired = Ended: renew it in the bot
+profile-blocked = Access is closed
 # The page that opens an app, as plain text.
 page-open = Open in { $app }
 page-open-button = Open { $app }
@@ -1139,12 +1150,12 @@ desk =
 desk-refused =
     🚫 <b>Your role does not allow this</b>
 
-    As { $role ->
+    The role of { $role ->
         [owner] an owner
         [manager] a manager
         [support] support
        *[reader] a reader
-    } you may not do <code>{ $action }</code>. Ask an owner.
+    } does not include <code>{ $action }</code>. Please ask an owner.
 desk-done-already = ✅ This was done already: a second press changes nothing.
 button-desk = 🛠 Desk
 button-operators = 👥 Operators
@@ -1244,6 +1255,7 @@ catalogue-refused = ⚠️ { $reason ->
        *[amount] The price has to be an amount above 0 with no more decimal places than its currency has. Write it like <code>249.00</code>
     }
 catalogue-plans = 📦 <b>Plans</b>, in the order in which customers see them
+catalogue-plans-none = There are none yet.
 catalogue-plan-line = { $state ->
         [on] 🟢
        *[off] ⚪️
@@ -1331,9 +1343,15 @@ promos-none = There are none yet.
 promo-line = { $state ->
         [on] 🟢
        *[off] ⚪️
-    } <code>{ $code }</code> { $gives }, used { $used }/{ $most }, until { $until }
+    } <code>{ $code }</code> { $gives }, used { $used }{ $capped ->
+        [yes] /{ $most }
+       *[no] { "" }
+    }{ $ends ->
+        [yes] , until { $until }
+       *[no] { "" }
+    }
 promo-gives = { $kind ->
-        [percent] −{ $value } %
+        [percent] −{ $value }{"\u00A0"}%
         [days] +{ $value } days
        *[money] +{ $value }
     }
@@ -1346,8 +1364,14 @@ promo-one =
     }
 
     Gives: <b>{ $gives }</b>
-    Until: { $until }
-    Used: { $used } of { $most }
+    Until: { $ends ->
+        [yes] { $until }
+       *[no] no end
+    }
+    Used: { $used } { $capped ->
+        [yes] of { $most }
+       *[no] (any number)
+    }
     By one customer: { $each }
 button-limit = { $limit ->
         [days] ⏳ Until
@@ -1358,7 +1382,7 @@ button-promo-off = ⚪️ Switch off
 button-promo-on = 🟢 Switch on
 promo-kinds = What shall the new code give?
 button-promo-kind = { $kind ->
-        [percent] ％ Percent off a purchase
+        [percent] 🏷 Percent off a purchase
         [days] 📅 Days on top
        *[money] 💰 Money for the balance
     }
@@ -1390,8 +1414,11 @@ discounts-none = Nobody has one.
 discount-line = { $state ->
         [over] ⚪️
        *[on] 🟢
-    } { $name } <code>{ $id }</code>: −{ $percent } %, until { $until }
-button-discount-one = { $name } · −{ $percent } %
+    } { $name } <code>{ $id }</code>: −{ $percent }{"\u00A0"}%, { $ends ->
+        [yes] until { $until }
+       *[no] for good
+    }
+button-discount-one = { $name } · −{ $percent }{"\u00A0"}%
 button-discount-new = ➕ Give a discount
 discount-ask =
     Write whom, how many <b>percent</b>, and for how many <b>days</b> if not for good: <code>@anna 15 30</code> or <code>123456789 15</code>
@@ -1400,7 +1427,7 @@ discount-ask =
 discount-unreadable = ⚠️ Customer, percent (1 to 99) and days (1 to 36500) were not found in that. Keep to the example.
 discount-unknown = ⚠️ Nobody of that name or id has written to this bot. Check the spelling, or write the Telegram id.
 discount-confirm =
-    <b>−{ $percent } % for { $name }</b> <code>{ $id }</code>, { $for_good ->
+    <b>−{ $percent }{"\u00A0"}% for { $name }</b> <code>{ $id }</code>, { $for_good ->
         [yes] for good
        *[no] for { $days ->
             [one] { $days } day
@@ -1410,7 +1437,10 @@ discount-confirm =
 
     It counts for every purchase from now on, in place of a discount that this customer has. Monthly subscriptions in Stars keep their price.
 discount-off-confirm =
-    <b>{ $name }</b> <code>{ $id }</code>: −{ $percent } %, until { $until }.
+    <b>{ $name }</b> <code>{ $id }</code>: −{ $percent }{"\u00A0"}%, { $ends ->
+        [yes] until { $until }
+       *[no] for good
+    }.
 
     <b>Take the discount away?</b> What is being paid at this moment keeps its price.
 
@@ -1519,7 +1549,10 @@ card-referrer = Invited by { $name } { $id }
 card-guests = Code { $code } · guests: { $guests }, paying: { $paying }
 card-balance = 💰 Balance <b>{ $total }</b>, of that a gift: { $bonus }
 card-owed = Owes the shop { $amount }
-card-discount = Discount { $percent } %, until { $until }
+card-discount = Discount { $percent }{"\u00A0"}%, { $ends ->
+        [yes] until { $until }
+       *[no] for good
+    }
 card-no-subscriptions = No subscription yet
 card-subscription = { $state ->
         [on] 🟢
@@ -1643,7 +1676,10 @@ deed-confirm =
     }
 deed-reason = Why: { $reason }
 deed-access =
-    Before: { $plan } until { $before } UTC
+    Before: { $had ->
+        [yes] { $plan } until { $before } UTC
+       *[no] no subscription
+    }
     After: <b>{ $into }</b> until <b>{ $after }</b> UTC, access is { $state ->
         [active] on
        *[expired] off
@@ -1717,8 +1753,9 @@ letters-none =
     Nothing: all that was to be sent has left, or waits for its turn.
 letter-line =
     • <b>{ $kind }</b> <code>{ $key }</code>
-    { $at } UTC, tries: { $failures }
+    { $at }, tries: { $failures }
     { $error }
+letter-silent = no reason was given
 letter = 📭 <b>It was given up</b>
 button-letter-again = 🔁 Try again
 button-letter-drop = 🗑 Drop it
@@ -1774,6 +1811,7 @@ broadcast-not-now = ⚠️ That cannot be done: the broadcast is { $state ->
         [done] done
        *[discarded] thrown away
     }.
+broadcast-untitled = (no words yet)
 broadcast-head = 📣 <b>Broadcast { $id }</b> · { $state ->
         [draft] ✏️ draft
         [scheduled] 🕒 scheduled
@@ -1801,7 +1839,7 @@ broadcast-buttons = , { $count ->
         [one] { $count } button
        *[other] { $count } buttons
     }
-broadcast-share = Shares: A { $a } %, B { $b } %. Who gets which stays the same.
+broadcast-share = Shares: A { $a }{"\u00A0"}%, B { $b }{"\u00A0"}%. Who gets which stays the same.
 broadcast-segment = <b>For:</b>
     { $lines }
 broadcast-time = { $state ->
@@ -1826,7 +1864,7 @@ button-broadcast-buttons = { $variant ->
     }
 button-broadcast-add-b = ➕ Variant B
 button-broadcast-drop-b = ✖️ No variant B
-button-broadcast-share = B { $percent } %
+button-broadcast-share = B { $percent }{"\u00A0"}%
 button-broadcast-segment = 🎯 For whom
 button-broadcast-preview = 👁 Preview
 button-broadcast-schedule = 🕒 Schedule
@@ -1957,6 +1995,7 @@ segment-idle = • { $count ->
     }
 segment-language = • speaks { $names }
 segment-plan = • has the plan { $names }
+segment-nothing = (none is chosen yet)
 segment-balance = • has { $than ->
         [over] more
        *[under] less
@@ -2064,8 +2103,8 @@ figures-compared = <i>{ $period ->
        *[month] ▲▼ beside the 30 days before.
     }</i>
 figures-change = { $way ->
-        [up] { " " }▲ { $percent } %
-       *[down] { " " }▼ { $percent } %
+        [up] { " " }▲ { $percent }{"\u00A0"}%
+       *[down] { " " }▼ { $percent }{"\u00A0"}%
     }
 figures-revenue = 💰 <b>{ $net }</b>{ $change }
     { $count ->
@@ -2080,7 +2119,9 @@ figures-people =
     🤝 Came by an invitation: <b>{ $guests }</b>
 figures-methods = 💳 Revenue by method: what came from outside, less what went back.
 figures-plans = 🏷 Sales by plan: access sold for whatever it was paid with, from the balance too.
-figures-line = • <b>{ $name }</b>: { $net } · { $percent } % · { $count }
+figures-line = • <b>{ $name }</b>: { $net } · { $percent }{"\u00A0"}% · { $count }
+figures-other = other
+figures-percent = { $share }{"\u00A0"}%
 figures-guests =
     🤝 Came by an invitation: <b>{ $guests }</b>{ $guestschange }
     🛒 Of all guests, paid for the first time: <b>{ $paying }</b>{ $payingchange }
@@ -2090,9 +2131,18 @@ figures-health = 🩺 <b>How the shop stands now</b>
 figures-standing =
     ✅ Paying customers: <b>{ $paying }</b>
     🔓 With access, trials and gifts too: <b>{ $access }</b>
-    📉 Churn in 30 days: <b>{ $churn }</b> of { $before }
-    🔁 Stayed after their first 30 days: <b>{ $retention }</b> of { $newcomers }
-    🎁 Trials that became purchases: <b>{ $trials }</b> ({ $converted } of { $ended } that ended in 30 days)
+    📉 Churn in 30 days: { $before ->
+        [0] nobody was paying then
+       *[other] <b>{ $churn }</b> of { $before }
+    }
+    🔁 Stayed after their first 30 days: { $newcomers ->
+        [0] there were no newcomers
+       *[other] <b>{ $retention }</b> of { $newcomers }
+    }
+    🎁 Trials that became purchases: { $ended ->
+        [0] none ended in 30 days
+       *[other] <b>{ $trials }</b> ({ $converted } of { $ended } that ended in 30 days)
+    }
 figures-mrr = 📅 MRR: <b>{ $amount }</b>
 figures-arpu = 👤 ARPU in 30 days: <b>{ $amount }</b>
 figures-summary = { $kind ->
@@ -2206,6 +2256,22 @@ export-too-big =
     }: the file is larger than a bot may send. On the server, this writes it:
 
     <code>{ $command }</code>
+export-in-vain =
+    📤 { $what ->
+        [customers] Customers
+        [subscriptions] Subscriptions
+        [payments] Payments
+        [ledger] The ledger
+        [audit] The audit log
+       *[plans] Plans
+    }: I’m sorry, your file did not get through. I tried { $count ->
+        [one] { $count } time
+       *[other] { $count } times
+    } and have stopped.
+
+    Please ask for it again in a few minutes. If it does not come then either, the journal on the server says why, and this writes the file there:
+
+    <code>{ $command }</code>
 
 ## Alerts, for those who run the shop
 
@@ -2218,7 +2284,10 @@ alert-head = { $state ->
         [warning] 🟠 Warning
         [info] 🔵 For your information
        *[over] ✅ Over
-    } · since { $at }
+    } · { $state ->
+        [over] it began { $at }
+       *[other] since { $at }
+    }
 alert-times = 🔁 { $count } times, the last at { $at }
 alert-seen = 👀 Seen by { $by }, { $at }
 alert-closed = ✅ Done, says { $by }, { $at }
@@ -2231,12 +2300,25 @@ alert-line = { $state ->
         [warning] 🟠
         [info] 🔵
        *[over] ✅
-    } { $name } · { $subject } · ×{ $times }, { $at } · 👀 { $by }
+    } { $name }{ $about ->
+        [yes] { " " }· { $subject }
+       *[no] { "" }
+    }{ $again ->
+        [yes] { " " }· ×{ $times }
+       *[no] { "" }
+    } · { $at }{ $seen ->
+        [yes] { " " }· 👀 { $by }
+       *[no] { "" }
+    }
 alert-mute-line = • { $name }, by { $by }, { $ends ->
         [yes] until { $until }
        *[no] until somebody ends it
     }
-alert-group-lost = ⚠️ The group cannot be written to (topic { $topic }): { $reason }
+alert-group-lost = ⚠️ The group cannot be written to{ $one ->
+        [no] { "" }
+       *[yes] { " " }(topic { $topic })
+    }: { $reason }
+alert-unknown = ℹ️ A newer version of the program told of { $kind }; its journal has the rest.
 alert-group-moved = ℹ️ The group for alerts is a supergroup now. Alerts go there already; write { $new } in place of { $old } into [alerts] chat.
 alert-kind = { $kind ->
         [held_charge] held payment

@@ -2,11 +2,11 @@
 
 ## Деньги, сроки, даты
 
-money-rub = { $amount } ₽
-money-usd = { $amount } $
-money-eur = { $amount } €
-money-xtr = { $amount } ⭐
-money-other = { $amount } { $currency }
+money-rub = { $amount }{"\u00A0"}₽
+money-usd = { $amount }{"\u00A0"}$
+money-eur = { $amount }{"\u00A0"}€
+money-xtr = { $amount }{"\u00A0"}⭐
+money-other = { $amount }{"\u00A0"}{ $currency }
 
 date = { $day } { $month ->
         [1] января
@@ -195,7 +195,10 @@ pay-balance-short =
     { $what }
     Цена: <b>{ $price }</b>, на балансе: <b>{ $have }</b>, не хватает: <b>{ $missing }</b>
 
-    Пополните баланс или оплатите другим способом. Ничего не списано.
+    { $fill ->
+        [yes] Пополните баланс или оплатите другим способом.
+       *[no] Оплатите, пожалуйста, другим способом.
+    } Ничего не списано.
 pay-pending =
     <b>Платёж ещё не пришёл</b>
 
@@ -363,7 +366,10 @@ refund-to-balance =
 renewal-short =
     <b>Подписка скоро закончится</b>
 
-    Она включена до <b>{ $until }</b>. Продление стоит <b>{ $price }</b>, на балансе не хватает <b>{ $missing }</b>. Пополните — и она продлится сама.
+    Она включена до <b>{ $until }</b>. Продление стоит <b>{ $price }</b>, на балансе не хватает <b>{ $missing }</b>. { $fill ->
+        [yes] Пополните — и она продлится сама.
+       *[no] Продлите её другим способом — и ничего не прервётся.
+    }
 renewal-unavailable =
     <b>Подписка не сможет продлиться сама</b>
 
@@ -373,7 +379,7 @@ button-renew-other = 🔄 Продлить другим способом
 notice-unknown =
     <b>Новость о вашей подписке</b>
 
-    Откройте меню, чтобы увидеть, как у неё дела.
+    Откройте меню: там видно, что с ней сейчас.
 
 ## Подписка
 
@@ -535,7 +541,7 @@ balance-use = С него можно оплатить любой тариф и �
 button-history = 📜 История
 button-buy-more = 🛍 Купить или продлить
 button-newest = « Новые
-button-older = Старше »
+button-older = Раньше »
 button-amount = { $amount }
 button-other-amount = ✍️ Другая сумма
 history =
@@ -927,7 +933,10 @@ status-nodes = <b>Узлы</b>: { $count }{ $overdue ->
         [0] {""}
        *[other] ; срок вышел, но не выключены: <b>{ $overdue }</b>
     }
-status-node = • { $name }: { $ago } назад, отстаёт на { $behind }, лишних { $on }, не включено { $off }
+status-node = • { $name }: { $seen ->
+        [yes] { $ago } назад
+       *[no] ещё не отвечал
+    }, отстаёт на { $behind }, лишних { $on }, не включено { $off }
 status-money = <b>Сегодня</b>{ $count ->
         [0] : пока ничего
        *[other] {""}
@@ -1037,6 +1046,7 @@ diagnosis-heard = { $heard ->
         [none] ⏳ Серверам как раз сообщают о вас.
        *[nobody] ⏳ Серверов пока нет.
     }
+diagnosis-names = { $names } и ещё { $count }
 diagnosis-answer = { $answer ->
         [all] ✅ Наши серверы отвечают.
         [some] ⚠️ Сейчас не отвечают: { $names }.
@@ -1152,6 +1162,7 @@ command-language = Язык / Language
 
 # The one entry that an app shows for a subscription that has ended.
 profile-expired = Закончилась: продлите в боте
+profile-blocked = Доступ закрыт
 # The page that opens an app, as plain text.
 page-open = Открыть в { $app }
 page-open-button = Открыть { $app }
@@ -1181,7 +1192,7 @@ desk-refused =
 desk-done-already = ✅ Это уже сделано: второе нажатие ничего не меняет.
 button-desk = 🛠 Рабочий стол
 button-operators = 👥 Операторы
-button-audit-log = 📜 Журнал действий
+button-audit-log = 📜 Журнал
 operators =
     👥 <b>Операторы</b>
 
@@ -1277,6 +1288,7 @@ catalogue-refused = ⚠️ { $reason ->
        *[amount] Цена — сумма больше 0, знаков после точки не больше, чем у валюты. Напишите её так: <code>249.00</code>
     }
 catalogue-plans = 📦 <b>Тарифы</b> в том порядке, в котором их видят клиенты
+catalogue-plans-none = Пока ни одного.
 catalogue-plan-line = { $state ->
         [on] 🟢
        *[off] ⚪️
@@ -1300,10 +1312,10 @@ catalogue-period-line = { $state ->
 catalogue-no-period = Сроков пока нет: добавьте срок и цену.
 button-period-edit = ⏱ { $period }
 button-period-new = ➕ Срок
-button-plan-words = 🔤 Название, описание
+button-plan-words = 🔤 Тексты
 button-move-up = ⬆️ Выше
 button-move-down = ⬇️ Ниже
-button-off-sale = ⚪️ Снять с продажи
+button-off-sale = ⚪️ Не продавать
 button-on-sale = 🟢 В продажу
 button-history-of = 📜 История
 button-give-back = ↩️ Как в plans.toml
@@ -1325,7 +1337,7 @@ catalogue-off-confirm =
     Выбрать его больше нельзя. У кого он есть, тот пользуется до конца; то, что оплачивают прямо сейчас, будет выдано. Автопродление с баланса скажет клиенту, что тариф не продаётся.
 catalogue-moved = ✅ Теперь место { $place }. Порядок тарифов отныне задаёт магазин, plans.toml его не трогает.
 catalogue-back-confirm =
-    <b>Пусть «{ $title }» снова задаёт plans.toml?</b>
+    <b>Вернуть «{ $title }» под управление plans.toml?</b>
 
     При следующем запуске или перечитывании всё, что изменено здесь, пропадёт: названия, сроки и цены придут из файла. Если <code>{ $id }</code> в нём нет, тариф уйдёт с продажи.
 catalogue-history = 📜 <b>История</b> <code>{ $id }</code>
@@ -1364,9 +1376,15 @@ promos-none = Пока ни одного.
 promo-line = { $state ->
         [on] 🟢
        *[off] ⚪️
-    } <code>{ $code }</code> { $gives }, использован { $used }/{ $most }, до { $until }
+    } <code>{ $code }</code> { $gives }, использован { $used }{ $capped ->
+        [yes] /{ $most }
+       *[no] { "" }
+    }{ $ends ->
+        [yes] , до { $until }
+       *[no] { "" }
+    }
 promo-gives = { $kind ->
-        [percent] −{ $value } %
+        [percent] −{ $value }{"\u00A0"}%
         [days] +{ $value } дн.
        *[money] +{ $value }
     }
@@ -1379,19 +1397,25 @@ promo-one =
     }
 
     Даёт: <b>{ $gives }</b>
-    До: { $until }
-    Использован: { $used } из { $most }
+    До: { $ends ->
+        [yes] { $until }
+       *[no] бессрочно
+    }
+    Использован: { $used } { $capped ->
+        [yes] из { $most }
+       *[no] (без ограничения)
+    }
     Одним клиентом: { $each }
 button-limit = { $limit ->
         [days] ⏳ Срок
         [uses] 🔢 Всего
-       *[each] 👤 На клиента
+       *[each] 👤 Каждому
     }
 button-promo-off = ⚪️ Выключить
 button-promo-on = 🟢 Включить
 promo-kinds = Что даст новый код?
 button-promo-kind = { $kind ->
-        [percent] ％ Скидка на покупку
+        [percent] 🏷 Скидка на покупку
         [days] 📅 Дни сверху
        *[money] 💰 Деньги на баланс
     }
@@ -1423,8 +1447,11 @@ discounts-none = Ни у кого нет.
 discount-line = { $state ->
         [over] ⚪️
        *[on] 🟢
-    } { $name } <code>{ $id }</code>: −{ $percent } %, до { $until }
-button-discount-one = { $name } · −{ $percent } %
+    } { $name } <code>{ $id }</code>: −{ $percent }{"\u00A0"}%, { $ends ->
+        [yes] до { $until }
+       *[no] бессрочно
+    }
+button-discount-one = { $name } · −{ $percent }{"\u00A0"}%
 button-discount-new = ➕ Дать скидку
 discount-ask =
     Напишите, кому, сколько <b>процентов</b> и на сколько <b>дней</b>, если не навсегда: <code>@anna 15 30</code> или <code>123456789 15</code>
@@ -1433,7 +1460,7 @@ discount-ask =
 discount-unreadable = ⚠️ Не удалось найти клиента, проценты (от 1 до 99) и дни (от 1 до 36500). Пишите как в примере.
 discount-unknown = ⚠️ Никто с таким именем или id этому боту не писал. Проверьте написание или пришлите Telegram id.
 discount-confirm =
-    <b>−{ $percent } % для { $name }</b> <code>{ $id }</code>, { $for_good ->
+    <b>−{ $percent }{"\u00A0"}% для { $name }</b> <code>{ $id }</code>, { $for_good ->
         [yes] навсегда
        *[no] на { $days ->
             [one] { $days } день
@@ -1444,7 +1471,10 @@ discount-confirm =
 
     Действует на каждую покупку с этой минуты, вместо прежней личной скидки. Ежемесячные подписки в Stars сохраняют цену.
 discount-off-confirm =
-    <b>{ $name }</b> <code>{ $id }</code>: −{ $percent } %, до { $until }.
+    <b>{ $name }</b> <code>{ $id }</code>: −{ $percent }{"\u00A0"}%, { $ends ->
+        [yes] до { $until }
+       *[no] бессрочно
+    }.
 
     <b>Убрать скидку?</b> То, что оплачивают прямо сейчас, сохраняет свою цену.
 
@@ -1553,7 +1583,10 @@ card-referrer = Пригласил { $name } { $id }
 card-guests = Код { $code } · гостей: { $guests }, платят: { $paying }
 card-balance = 💰 Баланс <b>{ $total }</b>, из них подарок: { $bonus }
 card-owed = Долг магазину: { $amount }
-card-discount = Скидка { $percent } %, до { $until }
+card-discount = Скидка { $percent }{"\u00A0"}%, { $ends ->
+        [yes] до { $until }
+       *[no] бессрочно
+    }
 card-no-subscriptions = Подписок пока нет
 card-subscription = { $state ->
         [on] 🟢
@@ -1677,7 +1710,10 @@ deed-confirm =
     }
 deed-reason = Почему: { $reason }
 deed-access =
-    Было: { $plan } до { $before } UTC
+    Было: { $had ->
+        [yes] { $plan } до { $before } UTC
+       *[no] подписки не было
+    }
     Станет: <b>{ $into }</b> до <b>{ $after }</b> UTC, доступ { $state ->
         [active] включён
        *[expired] выключен
@@ -1753,8 +1789,9 @@ letters-none =
     Пусто: всё, что нужно было отправить, ушло или ждёт своей очереди.
 letter-line =
     • <b>{ $kind }</b> <code>{ $key }</code>
-    { $at } UTC, попыток: { $failures }
+    { $at }, попыток: { $failures }
     { $error }
+letter-silent = причина не указана
 letter = 📭 <b>Отправить не вышло</b>
 button-letter-again = 🔁 Ещё раз
 button-letter-drop = 🗑 Отменить
@@ -1810,6 +1847,7 @@ broadcast-not-now = ⚠️ Сейчас это невозможно. Состо�
         [done] завершена
        *[discarded] удалена
     }.
+broadcast-untitled = (пока без текста)
 broadcast-head = 📣 <b>Рассылка { $id }</b> · { $state ->
         [draft] ✏️ черновик
         [scheduled] 🕒 запланирована
@@ -1838,7 +1876,7 @@ broadcast-buttons = , { $count ->
         [few] { $count } кнопки
        *[other] { $count } кнопок
     }
-broadcast-share = Доли: A { $a } %, B { $b } %. Кому какой вариант — не меняется.
+broadcast-share = Доли: A { $a }{"\u00A0"}%, B { $b }{"\u00A0"}%. Кому какой вариант — не меняется.
 broadcast-segment = <b>Для кого:</b>
     { $lines }
 broadcast-time = { $state ->
@@ -1863,7 +1901,7 @@ button-broadcast-buttons = { $variant ->
     }
 button-broadcast-add-b = ➕ Вариант B
 button-broadcast-drop-b = ✖️ Без варианта B
-button-broadcast-share = B { $percent } %
+button-broadcast-share = B { $percent }{"\u00A0"}%
 button-broadcast-segment = 🎯 Для кого
 button-broadcast-preview = 👁 Показать
 button-broadcast-schedule = 🕒 На время
@@ -1998,6 +2036,7 @@ segment-idle = • не появлялся { $count ->
     }
 segment-language = • язык: { $names }
 segment-plan = • тариф: { $names }
+segment-nothing = (пока не выбран)
 segment-balance = • на балансе { $than ->
         [over] больше
        *[under] меньше
@@ -2108,8 +2147,8 @@ figures-compared = <i>{ $period ->
        *[month] ▲▼ к предыдущим 30 дням.
     }</i>
 figures-change = { $way ->
-        [up] { " " }▲ { $percent } %
-       *[down] { " " }▼ { $percent } %
+        [up] { " " }▲ { $percent }{"\u00A0"}%
+       *[down] { " " }▼ { $percent }{"\u00A0"}%
     }
 figures-revenue = 💰 <b>{ $net }</b>{ $change }
     { $count ->
@@ -2125,7 +2164,9 @@ figures-people =
     🤝 Пришли по приглашению: <b>{ $guests }</b>
 figures-methods = 💳 Выручка по способам оплаты: что пришло извне, минус возвраты.
 figures-plans = 🏷 Продажи по тарифам: проданный доступ, чем бы ни платили, в том числе с баланса.
-figures-line = • <b>{ $name }</b>: { $net } · { $percent } % · { $count }
+figures-line = • <b>{ $name }</b>: { $net } · { $percent }{"\u00A0"}% · { $count }
+figures-other = прочее
+figures-percent = { $share }{"\u00A0"}%
 figures-guests =
     🤝 Пришли по приглашению: <b>{ $guests }</b>{ $guestschange }
     🛒 Из всех гостей впервые заплатили: <b>{ $paying }</b>{ $payingchange }
@@ -2135,9 +2176,18 @@ figures-health = 🩺 <b>Как дела у магазина сейчас</b>
 figures-standing =
     ✅ Платящих клиентов: <b>{ $paying }</b>
     🔓 С доступом, вместе с пробными и подарками: <b>{ $access }</b>
-    📉 Отток за 30 дней: <b>{ $churn }</b> из { $before }
-    🔁 Остались после первых 30 дней: <b>{ $retention }</b> из { $newcomers }
-    🎁 Пробных периодов, ставших покупкой: <b>{ $trials }</b> ({ $converted } из { $ended }, закончившихся за 30 дней)
+    📉 Отток за 30 дней: { $before ->
+        [0] тогда никто не платил
+       *[other] <b>{ $churn }</b> из { $before }
+    }
+    🔁 Остались после первых 30 дней: { $newcomers ->
+        [0] новых не было
+       *[other] <b>{ $retention }</b> из { $newcomers }
+    }
+    🎁 Пробных периодов, ставших покупкой: { $ended ->
+        [0] за 30 дней ни один не закончился
+       *[other] <b>{ $trials }</b> ({ $converted } из { $ended }, закончившихся за 30 дней)
+    }
 figures-mrr = 📅 MRR: <b>{ $amount }</b>
 figures-arpu = 👤 ARPU за 30 дней: <b>{ $amount }</b>
 figures-summary = { $kind ->
@@ -2166,8 +2216,8 @@ button-figures-plans = 🏷 По тарифам
 button-figures-referral = 🤝 Приглашения
 button-figures-health = 🩺 Как дела
 button-chart-revenue = 📊 График выручки
-button-chart-people = 📈 График клиентов
-button-chart-methods = 💳 График способов
+button-chart-people = 📈 График новых
+button-chart-methods = 💳 График оплат
 button-chart-plans = 🏷 График тарифов
 
 ## Exports
@@ -2181,7 +2231,7 @@ button-export = { $what ->
         [subscriptions] 🔑 Подписки
         [payments] 💳 Платежи
         [ledger] 📒 Проводки
-        [audit] 📜 Журнал действий
+        [audit] 📜 Журнал
        *[plans] 🏷 Тарифы
     }
 export-confirm =
@@ -2252,6 +2302,23 @@ export-too-big =
     }: файл больше, чем боту можно отправить. На сервере его запишет команда:
 
     <code>{ $command }</code>
+export-in-vain =
+    📤 { $what ->
+        [customers] Клиенты
+        [subscriptions] Подписки
+        [payments] Платежи
+        [ledger] Проводки
+        [audit] Журнал действий
+       *[plans] Тарифы
+    }: к сожалению, подготовить и прислать файл не получилось. Сделано { $count ->
+        [one] { $count } попытка
+        [few] { $count } попытки
+       *[many] { $count } попыток
+    }, больше не пробую.
+
+    Запросите файл ещё раз через несколько минут. Если он снова не придёт, причина есть в журнале службы, а на сервере файл запишет команда:
+
+    <code>{ $command }</code>
 
 ## Оповещения, для тех, кто ведёт магазин
 
@@ -2264,13 +2331,16 @@ alert-head = { $state ->
         [warning] 🟠 Внимание
         [info] 🔵 К сведению
        *[over] ✅ Прошло
-    } · с { $at }
+    } · { $state ->
+        [over] началось { $at }
+       *[other] с { $at }
+    }
 alert-times = 🔁 { $count ->
         [one] { $count } раз
         [few] { $count } раза
        *[many] { $count } раз
     }, последний { $at }
-alert-seen = 👀 Видит { $by }, { $at }
+alert-seen = 👀 Отметил { $by }, { $at }
 alert-closed = ✅ Сделано, отметил { $by }, { $at }
 alert-muted = 🔕 Приглушил { $by } { $ends ->
         [yes] до { $until }
@@ -2281,12 +2351,25 @@ alert-line = { $state ->
         [warning] 🟠
         [info] 🔵
        *[over] ✅
-    } { $name } · { $subject } · ×{ $times }, { $at } · 👀 { $by }
+    } { $name }{ $about ->
+        [yes] { " " }· { $subject }
+       *[no] { "" }
+    }{ $again ->
+        [yes] { " " }· ×{ $times }
+       *[no] { "" }
+    } · { $at }{ $seen ->
+        [yes] { " " }· 👀 { $by }
+       *[no] { "" }
+    }
 alert-mute-line = • { $name }, { $by }, { $ends ->
         [yes] до { $until }
        *[no] пока не включат снова
     }
-alert-group-lost = ⚠️ В группу нельзя написать (тема { $topic }): { $reason }
+alert-group-lost = ⚠️ В группу нельзя написать{ $one ->
+        [no] { "" }
+       *[yes] { " " }(тема { $topic })
+    }: { $reason }
+alert-unknown = ℹ️ Более новая версия программы сообщила о { $kind }; подробности в её журнале.
 alert-group-moved = ℹ️ Группа для оповещений стала супергруппой. Оповещения уже идут туда; впишите { $new } вместо { $old } в [alerts] chat.
 alert-kind = { $kind ->
         [held_charge] платёж на проверке
@@ -2317,13 +2400,13 @@ button-alert-one = { $state ->
 alert-not-yours = Это для операторов магазина.
 alert-gone = Этого оповещения больше нет.
 alert-done = { $what ->
-        [seen] Отмечено: вы видите.
+        [seen] Отмечено, что вы это видели.
         [muted] Приглушено.
         [resumed] Снова сообщаем.
        *[closed] Отмечено: сделано.
     }
 alerts-done = { $what ->
-        [seen] ✅ Отмечено: вы видите.
+        [seen] ✅ Отмечено, что вы это видели.
         [muted] 🔕 Приглушено.
         [resumed] 🔔 Снова сообщаем.
        *[closed] ✅ Отмечено: сделано.

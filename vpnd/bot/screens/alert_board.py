@@ -11,7 +11,6 @@ from vpnd.bot.desk_callbacks import Desk
 from vpnd.bot.screens import money
 from vpnd.bot.screens.alerts import alarm_line
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
-from vpnd.bot.screens.trouble import words
 from vpnd.bot.speech import Speech
 from vpnd.shop.alerts import ALARM, HOURS, Alert, Mute, kind_number
 
@@ -31,9 +30,9 @@ def said(speech: Speech, kind: str, args: Mapping[str, Any], *, over: bool = Fal
             return alarm_line(speech, args, "alarm-line-cleared" if over else "alarm-line")
         render = money.NOTICES.get(kind)
         # A newer version may have written it: there is news all the same.
-        return words(speech, "notice-unknown").text if render is None else render(speech, args).text
+        return speech.say("alert-unknown", kind=kind) if render is None else render(speech, args).text
     except (KeyError, ValueError, TypeError):
-        return words(speech, "notice-unknown").text
+        return speech.say("alert-unknown", kind=kind)
 
 
 def _state(alert: Alert) -> str:
@@ -128,10 +127,13 @@ def board(
             "alert-line",
             state=_state(alert),
             name=name(speech, alert.kind),
-            subject=alert.subject[:_SUBJECT] or "–",
+            about="yes" if alert.subject else "no",
+            subject=alert.subject[:_SUBJECT],
             at=_at(alert.last_at),
+            again="yes" if alert.times > 1 else "no",
             times=str(alert.times),
-            by=alert.acknowledged_by or "–",
+            seen="no" if alert.acknowledged_by is None else "yes",
+            by=alert.acknowledged_by or "",
         )
         for alert in found[:SHOWN]
     ]
@@ -163,7 +165,7 @@ def board(
         for mute in mutes[:SHOWN]
     ]
     trouble = [
-        speech.say("alert-group-lost", topic=topic, reason=reason[:80])
+        speech.say("alert-group-lost", one="no" if topic == "0" else "yes", topic=topic, reason=reason[:80])
         for topic, reason in list(lost.items())[:3]
     ]
     desk = (Button(speech.label("button-desk"), Desk()), Button(speech.label("button-home"), Home()))

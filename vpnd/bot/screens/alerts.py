@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from vpnd.bot.admin_callbacks import Status
-from vpnd.bot.screens.paid import admin_lines
+from vpnd.bot.callbacks import Home
+from vpnd.bot.screens.paid import admin_lines, for_operators
 from vpnd.bot.screens.screen import Button, Screen, paragraphs
 from vpnd.bot.speech import Speech
 
@@ -35,7 +36,7 @@ def activation_late(speech: Speech, args: Mapping[str, Any]) -> Screen:
     others = int(args["others"])
     more = speech.say("activation-late-others", count=others) if others else None
     text = speech.say("activation-late", attempts=int(args["attempts"]), **shown)
-    return Screen(paragraphs(text, more))
+    return for_operators(speech, paragraphs(text, more))
 
 
 def alarm_line(speech: Speech, alarm: Mapping[str, Any], key: str = "alarm-line") -> str:
@@ -70,7 +71,8 @@ def alarms(speech: Speech, args: Mapping[str, Any]) -> Screen:
     )
     if not text:
         raise ValueError("a message about no alarm at all")
-    return Screen(text, ((Button(speech.label("button-status"), Status()),),))
+    row = (Button(speech.label("button-status"), Status()), Button(speech.label("button-home"), Home()))
+    return Screen(text, (row,))
 
 
 def group_moved(speech: Speech, args: Mapping[str, Any]) -> Screen:

@@ -60,7 +60,7 @@ def described(speech: Speech, segment: Segment) -> str:
         if days is not None
     ]
     lines += [
-        speech.say(key, names=", ".join(names)[:_NAMES] or "–")
+        speech.say(key, names=", ".join(names)[:_NAMES] or speech.label("segment-nothing"))
         for key, names in (("segment-language", segment.languages), ("segment-plan", segment.plans))
         if names is not None
     ]

@@ -75,7 +75,12 @@ def listing(
     if may_send:
         rows.append((Button(speech.label("button-broadcast-new"), NewBroadcast()),))
     for one in found[:PAGE]:
-        label = speech.label("button-broadcast", state=one.state, id=str(one.id), title=one.title or "–")
+        label = speech.label(
+            "button-broadcast",
+            state=one.state,
+            id=str(one.id),
+            title=one.title or speech.label("broadcast-untitled"),
+        )
         rows.append((Button(label[:_ON_BUTTON], OneBroadcast(one.id)),))
     if len(found) > PAGE:
         rows.append((Button(speech.label("button-older"), Broadcasts(found[PAGE - 1].id)),))
@@ -108,7 +113,12 @@ def one(
     return Screen(
         paragraphs(
             preface,
-            speech.say("broadcast-head", id=str(it.id), title=it.title or "–", state=it.state),
+            speech.say(
+                "broadcast-head",
+                id=str(it.id),
+                title=it.title or speech.label("broadcast-untitled"),
+                state=it.state,
+            ),
             _halted(speech, it),
             _contents(speech, it),
             speech.say("broadcast-segment", lines=Markup(described(speech, it.segment))),

@@ -107,7 +107,9 @@ def plans(speech: Speech, found: Sequence[CataloguePlan], *, preface: str | None
     ]
     rows: list[Row] = [tuple(buttons[start : start + 2]) for start in range(0, len(buttons), 2)]
     rows.append((Button(speech.label("button-plan-new"), NewPlan()),))
-    text = paragraphs(preface, speech.say("catalogue-plans"), "\n".join(lines))
+    text = paragraphs(
+        preface, speech.say("catalogue-plans"), "\n".join(lines) or speech.say("catalogue-plans-none")
+    )
     return Screen(text, (*rows, back(speech, Catalogue())))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from vpnd.bot.catalogue_callbacks import (
@@ -30,7 +31,11 @@ from vpnd.shop.promos import PromoCode, PromoKind
 #: Codes, or discounts, of one page.
 PAGE: Final = 8
 KINDS: Final[tuple[PromoKind, ...]] = ("percent", "days", "money")
-_UNSEEN: Final = "–"
+
+
+def _at(moment: datetime | None) -> str:
+    """A moment where there is one; else nothing, and the text says something else."""
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _gives(speech: Speech, promo: PromoCode) -> str:
@@ -42,9 +47,11 @@ def _values(speech: Speech, promo: PromoCode) -> dict[str, str]:
     return {
         "code": promo.code,
         "gives": _gives(speech, promo),
-        "until": _UNSEEN if promo.ends_at is None else f"{promo.ends_at:%Y-%m-%d %H:%M} UTC",
+        "until": _at(promo.ends_at),
+        "ends": "no" if promo.ends_at is None else "yes",
         "used": str(promo.used),
-        "most": _UNSEEN if promo.total_cap is None else str(promo.total_cap),
+        "most": str(promo.total_cap or 0),
+        "capped": "no" if promo.total_cap is None else "yes",
         "each": str(promo.customer_cap),
         "state": "on" if promo.active else "off",
     }
@@ -103,10 +110,6 @@ def _called(one: CustomerDiscount) -> str:
     return f"{name} @{one.username}" if one.username else name or str(one.telegram_id)
 
 
-def _until(one: CustomerDiscount) -> str:
-    return _UNSEEN if one.until is None else f"{one.until:%Y-%m-%d %H:%M} UTC"
-
-
 def discounts(speech: Speech, found: Sequence[CustomerDiscount], *, preface: str | None = None) -> Screen:
     """A page of customers with a discount of their own; there is a next one if there are more than `PAGE`."""
     lines = [
@@ -115,7 +118,8 @@ def discounts(speech: Speech, found: Sequence[CustomerDiscount], *, preface: str
             name=_called(one),
             id=str(one.telegram_id),
             percent=one.percent,
-            until=_until(one),
+            until=_at(one.until),
+            ends="no" if one.until is None else "yes",
             state="over" if one.over else "on",
         )
         for one in found[:PAGE]
@@ -143,7 +147,8 @@ def discount(speech: Speech, one: CustomerDiscount, asked: int) -> Screen:
         name=_called(one),
         id=str(one.telegram_id),
         percent=one.percent,
-        until=_until(one),
+        until=_at(one.until),
+        ends="no" if one.until is None else "yes",
     )
     return confirm(speech, text, DiscountNow(one.customer_id, 0, 0, asked), DiscountList())
 

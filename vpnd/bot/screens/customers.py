@@ -175,8 +175,15 @@ def _money(speech: Speech, who: Card) -> list[str]:
     if who.owed > 0:
         lines.append(speech.say("card-owed", amount=money(speech, who.owed, who.currency)))
     if who.discount:
-        until = NOTHING if who.discount_until is None else at(who.discount_until)
-        lines.append(speech.say("card-discount", percent=str(who.discount), until=until))
+        until = who.discount_until
+        lines.append(
+            speech.say(
+                "card-discount",
+                percent=str(who.discount),
+                until="" if until is None else at(until),
+                ends="no" if until is None else "yes",
+            )
+        )
     return lines
 
 

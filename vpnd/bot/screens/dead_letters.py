@@ -39,9 +39,9 @@ def _line(speech: Speech, one: DeadLetter, most: int) -> str:
         "letter-line",
         kind=one.kind,
         key=one.key[:_KEY],
-        error=one.error[:most] or "?",
+        error=one.error[:most] or speech.label("letter-silent"),
         failures=str(one.failures),
-        at="–" if one.finished_at is None else f"{one.finished_at:%Y-%m-%d %H:%M}",
+        at="–" if one.finished_at is None else f"{one.finished_at:%Y-%m-%d %H:%M} UTC",
     )
 
 

@@ -115,6 +115,7 @@ def what_changes(speech: Speech, deed: Deed, change: Change) -> str:
         case "days" | "plan":
             return speech.say(
                 "deed-access",
+                had="yes" if before.get("until") else "no",
                 before=_moment(before.get("until")),
                 plan=str(before.get("plan") or NOTHING),
                 after=_moment(after.get("until")),

@@ -34,7 +34,9 @@ def _findings(speech: Speech, found: Diagnosis) -> Iterator[str]:
         return
     silent = found.silent
     answer = "all" if not silent else "none" if len(silent) == count else "some"
-    names = ", ".join(silent[:_NODES_NAMED]) + (", …" if len(silent) > _NODES_NAMED else "")
+    names = ", ".join(silent[:_NODES_NAMED])
+    if len(silent) > _NODES_NAMED:
+        names = speech.label("diagnosis-names", names=names, count=len(silent) - _NODES_NAMED)
     yield speech.say("diagnosis-answer", answer=answer, names=names or "–")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from vpnd.bot.callbacks import Home
 from vpnd.bot.desk_callbacks import Desk
 from vpnd.bot.figures_callbacks import ExportAsk, ExportNow, Exports
@@ -10,7 +13,7 @@ from vpnd.bot.speech import Speech
 from vpnd.shop.export_tables import EXPORTS, TABLES, Export
 from vpnd.shop.operators import Actor, Permission
 
-__all__ = ["asked", "choice", "confirm", "failed", "file_caption", "too_big"]
+__all__ = ["asked", "choice", "confirm", "failed", "file_caption", "in_vain", "too_big"]
 
 
 def _back(speech: Speech) -> Row:
@@ -64,5 +67,14 @@ def failed(speech: Speech, what: Export) -> Screen:
     """It could not be made, and why is in the journal."""
     return Screen(
         speech.say("export-failed", what=what),
+        ((Button(speech.label("button-exports"), Exports()),), _back(speech)),
+    )
+
+
+def in_vain(speech: Speech, args: Mapping[str, Any]) -> Screen:
+    """It was tried again and again, and is tried no more: the args of the notice `export_failed`."""
+    what = str(args["what"])
+    return Screen(
+        speech.say("export-in-vain", what=what, count=int(args["attempts"]), command=f"vpnd export {what}"),
         ((Button(speech.label("button-exports"), Exports()),), _back(speech)),
     )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Final, Literal, get_args
+
+from fluent.runtime.types import fluent_number
 
 from vpnd.bot.callbacks import Home
 from vpnd.bot.charts import Panel
@@ -166,7 +169,7 @@ def _listed(speech: Speech, seen: Overview, sums: Sequence[Sum], here: str) -> S
             "\n".join(
                 speech.say(
                     "figures-line",
-                    name=one.method or one.plan or "?",
+                    name=one.method or one.plan or speech.label("figures-other"),
                     net=_price(speech, one.net, currency),
                     percent=max(0, round(100 * one.net / whole)) if whole > 0 else 0,
                     count=one.count,
@@ -218,11 +221,11 @@ def health(speech: Speech, seen: HealthFigures) -> Screen:
         "figures-standing",
         paying=standing.paying,
         access=standing.access,
-        churn=_percent(standing.churn),
+        churn=_percent(speech, standing.churn),
         before=standing.before,
-        retention=_percent(standing.retention),
+        retention=_percent(speech, standing.retention),
         newcomers=standing.newcomers,
-        trials=_percent(seen.trials.share),
+        trials=_percent(speech, seen.trials.share),
         converted=seen.trials.converted,
         ended=seen.trials.ended,
     )
@@ -231,8 +234,12 @@ def health(speech: Speech, seen: HealthFigures) -> Screen:
     )
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share * 100:.1f} %"
+def _percent(speech: Speech, share: float | None) -> str:
+    """A share with one decimal, as the language writes it; nothing where there was nothing to take a share of."""
+    if share is None:
+        return ""
+    number = fluent_number(Decimal(f"{share * 100:.1f}"), minimumFractionDigits=1, maximumFractionDigits=1)
+    return speech.label("figures-percent", share=number)
 
 
 # ------------------------------------------------------------------------------------------ pictures
@@ -267,12 +274,12 @@ def panels(speech: Speech, what: ChartKind, days: Sequence[DayFigures]) -> list[
         return found
     sums = [one for day in days for one in day.sums]
     whole = totals_by(sums, "revenue", "method") if what == "methods" else totals_by(sums, "sales", "plan")
-    return [_ranks(whole, currency) for currency in sorted({one.currency for one in whole})[:_PANELS]]
+    return [_ranks(speech, whole, currency) for currency in sorted({one.currency for one in whole})[:_PANELS]]
 
 
-def _ranks(sums: Sequence[Sum], currency: str) -> Panel:
+def _ranks(speech: Speech, sums: Sequence[Sum], currency: str) -> Panel:
     ranked = sorted((one for one in sums if one.currency == currency), key=lambda one: -one.net)[:_LINES]
     size = 10.0 ** EXPONENTS.get(currency, 0)
-    names = [(one.method or one.plan or "?")[:_NAME] for one in ranked]
+    names = [(one.method or one.plan or speech.label("figures-other"))[:_NAME] for one in ranked]
     values = [one.net / size for one in ranked]
     return Panel("ranks", currency[:8], names, [values], [f"{value:,.10g}" for value in values])

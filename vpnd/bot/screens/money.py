@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from vpnd.bot.callbacks import Action, Balance, Home, Invite, OneSubscription, Periods, Plans, Renewal
 from vpnd.bot.reading import NextStep
-from vpnd.bot.screens import alerts, from_operator, paid
+from vpnd.bot.screens import alerts, exports, from_operator, paid
 from vpnd.bot.screens.paid import admin_lines, money_of
 from vpnd.bot.screens.payment import top_up_by
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
@@ -84,6 +84,7 @@ def renewal_short(
         until=datetime.fromisoformat(str(args["expires_at"])),
         price=Money(int(args["price"]), missing.currency),
         missing=missing,
+        fill="yes" if can_fill else "no",
     )
     rows: list[Row] = []
     if can_fill:
@@ -143,4 +144,5 @@ NOTICES: Final[dict[str, Callable[[Speech, Mapping[str, Any]], Screen]]] = {
     "reconciliation": reconciliation,
     **alerts.ALERTS,
     **from_operator.NOTICES,
+    "export_failed": exports.in_vain,
 }

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from vpnd.bot.callbacks import Balance, Complete, Home, OneSubscription, Periods, Plans
 from vpnd.bot.connect import ConnectInfo
+from vpnd.bot.desk_callbacks import Desk
 from vpnd.bot.reading import Held
 from vpnd.bot.screens.connecting import platform_rows
 from vpnd.bot.screens.screen import Button, Row, Screen, paragraphs
@@ -103,7 +104,13 @@ def payment_held(speech: Speech, args: Mapping[str, Any]) -> Screen:
 def admin_lines(speech: Speech, key: str, args: Mapping[str, Any], names: Sequence[str]) -> Screen:
     """For admins: the text `key` with these values as they stand."""
     values = {name: "–" if args.get(name) is None else str(args[name])[:_SHOWN] for name in names}
-    return Screen(speech.say(key, **values))
+    return for_operators(speech, speech.say(key, **values))
+
+
+def for_operators(speech: Speech, text: str) -> Screen:
+    """What operators are told, with the ways to the desk and home."""
+    row = (Button(speech.label("button-desk"), Desk()), Button(speech.label("button-home"), Home()))
+    return Screen(text, (row,))
 
 
 def held_charge(speech: Speech, args: Mapping[str, Any]) -> Screen:

@@ -125,6 +125,7 @@ def short_balance(
         price=_due(purchase),
         have=Money(have, currency),
         missing=Money(missing, currency),
+        fill="yes" if can_fill else "no",
     )
     rows: list[Row] = []
     if can_fill:

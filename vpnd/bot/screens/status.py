@@ -195,7 +195,8 @@ def _nodes(speech: Speech, value: Mapping[str, Any]) -> Iterator[str]:
         yield speech.say(
             "status-node",
             name=node["name"],
-            ago="–" if node["seen_at"] is None else speech.span(node["silent_for"]),
+            seen="no" if node["seen_at"] is None else "yes",
+            ago=speech.span(node["silent_for"]),
             behind=node["behind"],
             on=node["expired_but_on"],
             off=node["paid_but_off"],
