@@ -11,7 +11,7 @@ import pytest
 from vpnd.monitors.service import ALARMS
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "bench" / "README.md"])
 
 _LINK = re.compile(r"(?<!`)!?\[[^\]\n]*\]\(([^)\s]+)\)|\b(?:src|href)=\"([^\"]+)\"")
 _TEST = re.compile(r"`([^`\s]+\.py)::(\w+)")

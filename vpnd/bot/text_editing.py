@@ -18,7 +18,7 @@ import trio
 from attrs import frozen
 from fluent.syntax import FluentParser, FluentSerializer, ast
 
-from vpnd.bot.texts import FALLBACK, LANGUAGES, Texts, read_locale, variables
+from vpnd.bot.texts import FALLBACK, LANGUAGES, Texts, parse, read_locale, variables
 from vpnd.bot.texts_folder import TextFault, judge, load_texts, read_texts_folder
 from vpnd.shop.source import Source
 from vpnd.shop.text_overrides import TextOverride, list_overrides
@@ -83,19 +83,21 @@ def key_numbered(number: int) -> str | None:
 @cache
 def _package(language: str) -> Mapping[str, Any]:
     """The entries of the package's file, by key."""
-    return _entries(read_locale(language if language in LANGUAGES else FALLBACK))
+    return _by_key(parse(read_locale(language if language in LANGUAGES else FALLBACK)))
 
 
 def _entries(source: str) -> dict[str, Any]:
-    return {
-        entry.id.name: entry for entry in FluentParser().parse(source).body if isinstance(entry, ast.Message)
-    }
+    return _by_key(FluentParser().parse(source))
+
+
+def _by_key(resource: ast.Resource) -> dict[str, Any]:
+    return {entry.id.name: entry for entry in resource.body if isinstance(entry, ast.Message)}
 
 
 def _pattern(entry: Any) -> str:
     """The text of an entry as it is written, without its key and margin."""
-    entry.comment = None
-    _, _, body = FluentSerializer().serialize_entry(entry).partition("=")
+    bare = ast.Message(entry.id, value=entry.value)
+    _, _, body = FluentSerializer().serialize_entry(bare).partition("=")
     first, *rest = body.strip("\n").split("\n")
     return "\n".join([first.strip(), *(line.removeprefix(_MARGIN) for line in rest)]).strip()
 

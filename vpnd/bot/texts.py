@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from datetime import date as calendar_day
 from decimal import Decimal
+from functools import lru_cache
 from importlib.resources import files
 from itertools import product
 from typing import Any, Final, TypeVar
@@ -55,6 +56,12 @@ _VALUE: Final = "\ue000"  # a letter of nobody's, which stands for a value while
 def read_locale(language: str) -> str:
     """The Fluent source of one language that comes with the package."""
     return (files("vpnd.bot") / "locales" / f"{language}.ftl").read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=4)
+def parse(source: str) -> ast.Resource:
+    """Parse the Fluent source of a language. It takes 0.1 s, so the latest are kept: change nothing in what you get."""
+    return FluentParser().parse(source)
 
 
 @attrs.define
@@ -103,7 +110,7 @@ class Texts:
                 continue
             # Isolation marks are for mixed writing directions; elsewhere they are invisible letters that get copied along.
             bundle = FluentBundle([language], use_isolating=is_right_to_left(language))
-            bundle.add_resource(FluentResource(source))
+            bundle.add_resource(parse(source))
             if language in changed:
                 bundle.add_resource(FluentResource(changed[language]), allow_overrides=True)
             bundles[language] = bundle
@@ -320,7 +327,7 @@ def faults_of(key: str, pattern: Any, most: int = _MAX_TEXT) -> Iterator[str]:
 def messages(language: str, source: str, faults: list[str]) -> dict[str, Any]:
     """The patterns of one file by key; what cannot be read is added to `faults`."""
     patterns: dict[str, Any] = {}
-    for entry in FluentParser().parse(source).body:
+    for entry in parse(source).body:
         if isinstance(entry, ast.Junk):
             faults.append(f"{language}: cannot be read: {(entry.content or '').strip().splitlines()[0]!r}")
         elif isinstance(entry, ast.Message):

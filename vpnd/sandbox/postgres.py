@@ -51,7 +51,12 @@ _FORGETFUL: Final = (
     "full_page_writes=off",
     "wal_level=minimal",
     "max_wal_senders=0",
+    "max_wal_size=256MB",
 )
+
+#: A file system in memory, where such data lies if there is room: a copy of a database takes an eighth of the time there.
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 (the directory in it is made 0700 with a random name)
+_MEMORY_ROOM: Final = 2 * 1024**3
 
 
 def find_binaries() -> Path:
@@ -87,7 +92,7 @@ async def embedded_postgres(
 
     Args:
         data_dir: where its data stays; made when missing. None: a new directory, removed at the end.
-        durable: False trades safety against a power cut for speed.
+        durable: False trades safety against a power cut for speed, and keeps a new directory in memory where there is room.
         options: further settings of the server, like `max_connections=30`.
 
     Raises:
@@ -98,7 +103,7 @@ async def embedded_postgres(
     """
     user = await trio.to_thread.run_sync(_unprivileged_user)
     binaries = await trio.to_thread.run_sync(_reachable_binaries, user)
-    with _private_directory("vpnd-pg-", user) as own:
+    with _private_directory("vpnd-pg-", user, in_memory=data_dir is None and not durable) as own:
         data = own / "data" if data_dir is None else data_dir
         await trio.to_thread.run_sync(_prepare_data, data, user)
         if not (data / "PG_VERSION").exists():
@@ -332,10 +337,12 @@ def _public_home() -> Path:
 
 
 @contextmanager
-def _private_directory(prefix: str, user: User | None) -> Iterator[Path]:
+def _private_directory(prefix: str, user: User | None, *, in_memory: bool = False) -> Iterator[Path]:
     """A short-named directory for the socket (and for data that nobody wants to keep), the server's alone."""
     base = Path(tempfile.gettempdir())
-    if not _can_reach(base, user) or len(str(base)) > _SOCKET_PATH_MOST - 50:
+    if in_memory and _has_room(_MEMORY) and _can_reach(_MEMORY, user):
+        base = _MEMORY
+    elif not _can_reach(base, user) or len(str(base)) > _SOCKET_PATH_MOST - 50:
         base = Path("/tmp")  # noqa: S108 (the directory in it is made 0700 with a random name)
     directory = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
     try:
@@ -344,6 +351,14 @@ def _private_directory(prefix: str, user: User | None) -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _has_room(memory: Path) -> bool:
+    """Whether a few databases fit in: a container's is often a few dozen megabytes."""
+    try:
+        return os.access(memory, os.W_OK | os.X_OK) and shutil.disk_usage(memory).free >= _MEMORY_ROOM
+    except OSError:
+        return False
 
 
 def _prepare_data(data: Path, user: User | None) -> None:

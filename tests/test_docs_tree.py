@@ -1,0 +1,36 @@
+"""The picture of the nursery tree is the one that the code's child specs make."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / "docs" / "images" / "nursery_tree.py"
+
+
+@pytest.fixture(scope="module")
+def drawing() -> Any:
+    """The script that draws it."""
+    spec = importlib.util.spec_from_file_location("nursery_tree", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["nursery_tree"] = module  # its dataclasses look for it there
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_picture_is_up_to_date(drawing: Any) -> None:
+    """Whoever changes the tree draws it anew: ./dev python docs/images/nursery_tree.py."""
+    assert drawing.PICTURE.read_text("utf-8") == drawing.written()
+
+
+def test_every_child_is_told_of_and_nobody_else(drawing: Any) -> None:
+    """A child without its sentence, or a sentence of a child that is gone, is found."""
+    specs, _ = drawing.children()
+
+    assert {child.name for child in drawing.grouped(specs)} == set(drawing.SAYS)
