@@ -39,6 +39,26 @@ async def test_transfers_move_balances_as_one_set(shop: ShopWorld) -> None:
     assert await books.balance_drift(shop.db) == []
 
 
+async def test_a_page_of_history_is_no_walk_through_the_ledger(shop: ShopWorld) -> None:
+    """Where one account stands in most lines, the page of another is still found by the indexes of its sides."""
+    one, other = await shop.customer(), await shop.customer(telegram_id=2)
+    pays = [pay(other.id, 1 + number, f"p{number}") for number in range(3000)]
+    await shop.do(lambda tx: ledger.post(tx, [pay(one.id, 500, "own"), *pays]))
+    await shop.execute("analyze ledger")
+    await shop.execute("analyze accounts")
+
+    values = ("array['customer']", f"'{one.id}'", "'RUB'", "9", "null")
+    statement = ledger._STATEMENT
+    for number, value in enumerate(values, 1):
+        statement = statement.replace(f"${number}", value)
+    rows = await shop.do(lambda tx: tx.fetch(f"explain {statement}"))
+    plan = "\n".join(row["QUERY PLAN"] for row in rows)
+
+    assert "ledger_debit" in plan
+    assert "ledger_credit" in plan
+    assert "ledger_pkey" not in plan
+
+
 async def test_a_statement_of_two_accounts_is_one_list(shop: ShopWorld) -> None:
     """The newest first, whichever of them it moved, each line by the account that it is of; pages go on where one ended."""
     one = await shop.customer()

@@ -40,6 +40,7 @@ from vpnd.database.connect import open_connection
 from vpnd.database.errors import DatabaseUnavailable, is_connection_lost, translate
 from vpnd.runtime import metrics
 from vpnd.runtime.backoff import jittered_backoff
+from vpnd.runtime.groups import plainest
 from vpnd.runtime.journal import get_journal
 
 __all__ = ["GRACE", "Bridge", "BridgeStatistics", "Seat", "open_bridge"]
@@ -69,8 +70,7 @@ class _Terminable(Protocol):
 class Seat:
     """A place in the pool and the connection that sits on it, once there is one.
 
-    The asyncio side fills `connection` the moment it has one, so that the trio side can terminate it whatever
-    became of the hop.
+    The asyncio side fills `connection` the moment it has one, so that the trio side can terminate it whatever became of the hop.
     """
 
     connection: Any = None
@@ -142,44 +142,53 @@ class Bridge:
         Args:
             coro: what to run; consumed in any case.
             seat: what to terminate when the coroutine outstays its welcome.
-            patient: do not pass a cancellation on; the result is returned even if the caller is cancelled
-                meanwhile.
+            patient: do not pass a cancellation on; the result is returned even if the caller is cancelled meanwhile.
             hurry: behave as if a cancellation had come already: the grace begins now.
             grace: seconds from a cancellation to `seat.terminate()`.
 
         Raises:
-            trio.Cancelled: the caller was cancelled and the coroutine did end by that (never for patient
-                hops).
+            trio.Cancelled: the caller was cancelled and the coroutine did end by that (never for patient hops).
         """
         if self._closing:
             coro.close()
             raise DatabaseUnavailable("the database is closed")
-        future: asyncio.Task[T] = self._loop.create_task(coro, context=self._context.copy())
         task = trio.lowlevel.current_task()
         raise_cancel: Callable[[], Any] | None = None
+        told = False
 
-        def wake(done: asyncio.Future[T]) -> None:
-            trio.lowlevel.reschedule(task, outcome.capture(done.result))
+        async def carried() -> None:
+            # It tells its end itself: a callback of the future's would come a turn of the loop later.
+            nonlocal told
+            result = await outcome.acapture(lambda: coro)
+            told = True
+            trio.lowlevel.reschedule(task, result)
+
+        def wake(done: asyncio.Future[None]) -> None:
+            if not told:  # cancelled before its first step, so that it never came to tell
+                coro.close()
+                trio.lowlevel.reschedule(task, outcome.capture(done.result))
+
+        future: asyncio.Task[None] = self._loop.create_task(carried(), context=self._context.copy())
 
         def on_cancel(raiser: Callable[[], Any]) -> trio.lowlevel.Abort:
             nonlocal raise_cancel
             raise_cancel = raiser
             self._loop.call_later(grace, self._overrun, future, seat, patient)
             if not patient:
+                future.add_done_callback(wake, context=self._context.copy())
                 future.cancel()
             return trio.lowlevel.Abort.FAILED  # we go on waiting: the coroutine's end is what we report
 
-        future.add_done_callback(wake, context=self._context.copy())
         if hurry:
             self._loop.call_later(grace, self._overrun, future, seat, patient)
         try:
-            result: T = await trio.lowlevel.wait_task_rescheduled(on_cancel)
+            value: T = await trio.lowlevel.wait_task_rescheduled(on_cancel)
         except asyncio.CancelledError:
             if raise_cancel is not None and not patient:
                 raise_cancel()
             # Nobody of ours cancelled: asyncpg does that to its own tasks when a connection is torn down.
             raise DatabaseUnavailable("the connection was torn down") from None
-        return result
+        return value
 
     def _overrun(self, future: asyncio.Future[Any], seat: _Terminable, patient: bool) -> None:
         if future.done():
@@ -193,8 +202,7 @@ class Bridge:
         seat.terminate()
         if not patient:
             future.cancel()  # it may be waiting for something else than the connection (a lookup, a connect)
-        # The server is silent; connections that lie idle reach the same silence and would cost a deadline
-        # each.
+        # The server is silent; connections that lie idle reach the same silence and would cost a deadline each.
         self.expire_idle()
 
     # ------------------------------------------------------------------ connections
@@ -426,15 +434,6 @@ async def open_bridge(settings: DatabaseSettings, instance_name: str) -> AsyncIt
                     with trio.CancelScope(shield=True):
                         await bridge.close()
     except BaseExceptionGroup as group:
-        if failure is not None and _only(group) is failure:
+        if failure is not None and plainest(group) is failure:
             raise failure from failure.__cause__
         raise
-
-
-def _only(error: BaseException) -> BaseException | None:
-    """The one error inside nested groups, or None when there are several."""
-    while isinstance(error, BaseExceptionGroup):
-        if len(error.exceptions) != 1:
-            return None
-        error = error.exceptions[0]
-    return error
