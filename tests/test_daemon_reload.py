@@ -150,7 +150,7 @@ async def test_nodes_come_change_and_go(
 
         lines = await it.reload(lambda: attrs.evolve(daemon.settings, nodes=()))
         assert it.status == "serving customers; 0 nodes"
-        assert [line.event for line in lines if line.level == "error"] == []
+        assert [(line.event, line.message) for line in lines if line.level == "error"] == []
 
 
 async def test_a_node_that_was_added_is_told_everything(

@@ -72,7 +72,7 @@ ACTS: tuple[Act, ...] = (
 #: Commands that change nothing of the shop, or are the program itself.
 LOOKS = frozenset({
     "demo", "run", "node run", "migrate", "promo list", "status", "audit", "report", "operator list", "broadcast list",
-    "broadcast show", "check-config",
+    "broadcast show", "check-config", "init",
 })  # fmt: skip
 
 

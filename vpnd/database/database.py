@@ -17,9 +17,8 @@ What a caller may rely on when he is cancelled or out of time:
   half a second of the cancellation is cut off, and a new connection asks `pg_xact_status()` what became of
   the transaction. Only if that cannot be learned within 3 s either does the scope raise `CommitUnknown`.
 
-The limits decide how many connections are in use (`pool_max` of them by default, and no more than that are
-kept); one more while `probe` finds none idle, and one more for each lost COMMIT while its outcome is asked
-for.
+The limits decide how many connections are in use (`pool_max` of them by default, and no more than that are kept); one more
+while `probe` finds none idle, and one more for each lost COMMIT while its outcome is asked for.
 """
 
 from __future__ import annotations
@@ -68,8 +67,7 @@ RETRY_CAP: Final = 0.5
 
 
 class Database:
-    """The database as the rooms above see it. Made by `open_database`; opening it never fails for a server
-    that is down."""
+    """The database as the rooms above see it. Made by `open_database`; opening it never fails for a server that is down."""
 
     def __init__(self, bridge: Bridge, settings: DatabaseSettings, limits: Limits) -> None:
         self._bridge = bridge
@@ -139,8 +137,7 @@ class Database:
         attempts: int = 5,
         cls: LimitClass | None = None,
     ) -> T:
-        """Run `body(tx, *args)` in a scope, and again when the server asks for it (serialization failures and
-        deadlocks).
+        """Run `body(tx, *args)` in a scope, and again when the server asks for it (serialization failures and deadlocks).
 
         `body` must not have effects outside of its transaction, since it may run several times. The deadline
         holds for all attempts together; other errors are not retried.
@@ -288,8 +285,7 @@ class Database:
         return failure
 
     async def _mend(self, seat: Seat) -> None:
-        """Wait, bounded, until the server took notice of a cancellation; a connection that fails in this is
-        cut."""
+        """Wait, bounded, until the server took notice of a cancellation; a connection that fails in this is cut."""
         try:
             await self._bridge.hop(_come_to_order(seat.connection), seat, patient=True, hurry=True)
         except Exception:  # what the read ended by is on its way already; the connection is cut
@@ -320,8 +316,7 @@ class Database:
             await self.wait_back()
 
     async def probe(self) -> None:
-        """Ask the server for a sign of life, past all limits; ends within 2 s (and the grace of a cut
-        connection).
+        """Ask the server for a sign of life, past all limits; ends within 2 s (and the grace of a cut connection).
 
         Raises:
             DatabaseUnavailable: with the reason.
