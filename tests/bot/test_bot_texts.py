@@ -18,7 +18,7 @@ from vpnd.bot.handlers import COMMANDS
 from vpnd.bot.markup import Markup, html_faults, visible_length
 from vpnd.bot.screens.trouble import WORDS
 from vpnd.bot.speech import Speech
-from vpnd.bot.texts import Texts, check_locales, keys
+from vpnd.bot.texts import LONGEST_KEPT, MOST_KEPT, Texts, check_locales, keys
 from vpnd.sandbox.telegram_entities import parse_html
 from vpnd.shop.money import Money
 
@@ -204,3 +204,16 @@ def test_what_the_check_lets_pass_telegram_reads(text: str) -> None:
     """Whatever is found without a fault can be sent: another parser, written after the real server's grammar, agrees."""
     if html_faults(text) == []:
         parse_html(text)
+
+
+def test_only_so_many_texts_are_kept() -> None:
+    """What was said is kept as long as it is short and there is room; a long text with values is made anew each time."""
+    texts = Texts.load()
+    for count in range(MOST_KEPT + 10):
+        texts.plain("en", "period-days", count=count)
+    assert 0 < len(texts._kept) <= MOST_KEPT
+    assert texts.plain("en", "period-days", count=1) != texts.plain("en", "period-days", count=2)
+
+    before = len(texts._kept)
+    texts.plain("en", "period-days", count="7" * LONGEST_KEPT)
+    assert len(texts._kept) == before

@@ -19,6 +19,7 @@ from vpnd.shop.source import from_json
 from vpnd.shop.subscriptions import Subscription, subscription_from_row
 
 _LIMIT: Final = 20  # subscriptions of one person on one screen
+_AT_ONCE: Final = 100  # people in one joined read: 2 000 rows at most, which the loop reads in one step
 
 # Of all who ask at this moment, each with a row at least.
 _PORTFOLIOS: Final = """
@@ -130,7 +131,7 @@ def _held(row: Row) -> Held:
 
 def portfolio_loader(db: Database, currency: str) -> RowsLoader:
     """The joined read of `portfolio`: by customer id, with balances in the shop's currency."""
-    return RowsLoader(db, "bot.portfolio", _PORTFOLIOS, "asked", _LIMIT, currency)
+    return RowsLoader(db, "bot.portfolio", _PORTFOLIOS, "asked", _LIMIT, currency, max_batch=_AT_ONCE)
 
 
 async def portfolio(loader: RowsLoader, customer_id: int, currency: str) -> Portfolio:

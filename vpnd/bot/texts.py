@@ -48,8 +48,10 @@ PLAIN_LIMITS: Final = {
 _MAX_TEXT: Final = 4096
 _TOLD_LIMIT: Final = 500
 _WRITTEN_LIMIT: Final = 5_000  # prices and days that are kept as they are written, half a megabyte
-#: Texts that are kept as they were made, values and all; some two megabytes.
+#: Texts that are kept as they were made, values and all, and the letters that one with values may have: labels, periods, prices,
+#: two megabytes of them at most. Longer ones speak of one person and are not asked for again.
 MOST_KEPT: Final = 4_000
+LONGEST_KEPT: Final = 120
 _VALUE: Final = "\ue000"  # a letter of nobody's, which stands for a value while a text is judged
 
 
@@ -141,7 +143,7 @@ class Texts:
 
     def _format(self, language: str, key: str, values: Mapping[str, Any], *, html: bool) -> str:
         # Half of what a screen says takes no values, and most of the rest says a price, a plan or a number of days: it is what it
-        # was. What is said of one person alone goes when there is too much of it.
+        # was.
         asked: Any = (language, key, html)
         if values:
             asked = (*asked, *((name, type(value), value) for name, value in values.items()))
@@ -152,7 +154,8 @@ class Texts:
         if kept is None:
             missed = self._misses
             kept = self._format_anew(language, key, values, html=html)
-            if self._misses == missed:  # a gap is looked for, and counted, each time
+            # A gap is looked for, and counted, each time.
+            if self._misses == missed and (not values or len(kept) <= LONGEST_KEPT):
                 if len(self._kept) >= MOST_KEPT:
                     self._kept.clear()
                 self._kept[asked] = kept

@@ -64,7 +64,7 @@ class _Turnstile(Generic[Item, Result]):
         self._inside = True
         try:
             await trio.lowlevel.checkpoint()  # the others of this turn of the loop
-        except trio.Cancelled:
+        except BaseException:
             self._waiting.remove(caller)  # first of all, and nobody has taken him in hand
             self._next()
             raise
