@@ -6,11 +6,15 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from attrs import evolve
 from bot_world import ANNA, World, open_world
 
 from vpnd.bot import callbacks
 from vpnd.database.database import Database
+from vpnd.shop.dialogs import CUSTOMER_WITH_EXPECTATION_OF_SENDER
 from vpnd.shop.subscriptions import expire_due, grant
+from vpnd.telegram.database_inbox import DatabaseInbox
+from vpnd.telegram.update import StoredUpdate, handling, parse_update
 
 pytestmark = pytest.mark.postgres
 
@@ -57,7 +61,7 @@ async def test_home_tells_state_days_and_balance(world: World) -> None:
 
 
 async def test_home_reads_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has access costs one read of the customer and one of all that the screen shows."""
+    """Who has access costs one read of all that the screen shows; and one of the customer, unless the inbox has just read him."""
     await world.say(ANNA, "/start")
     (row,) = await world.sql("select id from customers")
     async with world.db.transaction("test") as tx:
@@ -69,7 +73,31 @@ async def test_home_reads_once(world: World, monkeypatch: pytest.MonkeyPatch) ->
         asked.append(name)
         return await fetch(self, name, *args, **more)  # type: ignore[arg-type]  # handed on as they came
 
+    customer = await world.deps.customers.get(ANNA)
     monkeypatch.setattr(Database, "fetch", counted)
     await home(world)
+    by_itself = asked.copy()
+    asked.clear()
+    with handling(evolve(parse_update({"update_id": 1}), sender=customer)):
+        await home(world)
 
-    assert asked == ["bot.customers", "bot.portfolio"]
+    assert by_itself == ["bot.customers", "bot.portfolio"]
+    assert asked == ["bot.portfolio"]
+
+
+async def test_the_inbox_reads_who_it_stores_an_update_of(world: World) -> None:
+    """Storing a press brings its sender's row along: as the bot reads it, nothing for a stranger, and nothing with money."""
+    await world.say(ANNA, "/start")
+    inbox = DatabaseInbox(world.db, sender=CUSTOMER_WITH_EXPECTATION_OF_SENDER)
+
+    def update(update_id: int, telegram_id: int, kind: str = "text") -> StoredUpdate:
+        person = {"id": telegram_id, "type": "private"}
+        return parse_update({"update_id": update_id, "message": {"chat": person, "from": person, kind: {}}})
+
+    stored = await inbox.store([update(1, ANNA), update(2, ANNA + 1)])
+    paid = await inbox.store([update(3, ANNA, "successful_payment")])
+    read = await world.deps.customers.get(ANNA)
+    assert read is not None
+    assert stored[1] is not None
+    assert dict(stored[1].items()) == {"update_id": 1, **dict(read.items())}
+    assert (stored[2], paid) == (None, {3: None})

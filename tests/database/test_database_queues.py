@@ -18,9 +18,9 @@ from vpnd.runtime.limits import Limits
 async def test_an_update_is_stored_once(db: Database) -> None:
     """Of a batch only the numbers not seen before are new, in whatever order and batch they come again."""
     batch = [(number, 7, "message", {"n": number}) for number in (3, 1, 2)]
-    assert await inbox.store(db, batch) == {1, 2, 3}
-    assert await inbox.store(db, [*batch, (4, 8, "callback_query", {})]) == {4}
-    assert await inbox.store(db, []) == set()
+    assert set(await inbox.store(db, batch)) == {1, 2, 3}
+    assert set(await inbox.store(db, [*batch, (4, 8, "callback_query", {})])) == {4}
+    assert set(await inbox.store(db, [])) == set()
 
 
 async def test_overlapping_batches_at_once_store_each_update_once(db: Database) -> None:
@@ -171,6 +171,6 @@ def test_json_holds_what_jsonb_can_hold() -> None:
 
 async def test_an_update_with_odd_letters_is_kept(db: Database) -> None:
     """What a stranger writes can hold anything; his update is kept all the same."""
-    assert await inbox.store(db, [(1, 1, "message", {"text": "a\x00b\udc00"})]) == {1}
+    assert set(await inbox.store(db, [(1, 1, "message", {"text": "a\x00b\udc00"})])) == {1}
     [kept] = await inbox.unfinished(db)
     assert kept.payload == {"text": "a\ufffdb\ufffd"}

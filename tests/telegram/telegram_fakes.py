@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import h11
 import trio
 
+from vpnd.database import Row
 from vpnd.database.errors import DatabaseUnavailable
 from vpnd.telegram.store import Backlog
 from vpnd.telegram.update import StoredUpdate, parse_update
@@ -169,12 +170,12 @@ class MemoryInbox:
         if self.down:
             raise DatabaseUnavailable("the server is down")
 
-    async def store(self, updates: Sequence[StoredUpdate]) -> set[int]:
+    async def store(self, updates: Sequence[StoredUpdate]) -> dict[int, Row | None]:
         await trio.lowlevel.checkpoint()
         self._check()
         new = {update.update_id for update in updates} - self.rows.keys() - self.ended.keys()
         self.rows.update({update.update_id: update for update in updates if update.update_id in new})
-        return new
+        return dict.fromkeys(new)
 
     async def finish(self, outcomes: Sequence[tuple[int, str]]) -> None:
         await trio.lowlevel.checkpoint()

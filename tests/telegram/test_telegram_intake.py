@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from telegram_fakes import (
@@ -23,6 +25,7 @@ from telegram_fakes import (
 )
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from vpnd.database import Row
 from vpnd.database.errors import CommitUnknown, QueryError
 from vpnd.runtime import journal as journal_module
 from vpnd.telegram import intake as intake_module
@@ -31,7 +34,7 @@ from vpnd.telegram.chats import ChatQueues
 from vpnd.telegram.intake import InboxUnavailable, Intake
 from vpnd.telegram.outage import Outage
 from vpnd.telegram.transport import DirectRequest
-from vpnd.telegram.update import ALLOWED_UPDATES, StoredUpdate, parse_update
+from vpnd.telegram.update import ALLOWED_UPDATES, SENDER_FRESH, StoredUpdate, current_update, parse_update
 
 
 class Scene:
@@ -229,7 +232,7 @@ async def test_an_update_the_database_refuses_is_left_out(autojump_clock: MockCl
     scene = Scene()
     plain = scene.inbox.store
 
-    async def picky(updates: Any) -> set[int]:
+    async def picky(updates: Any) -> dict[int, Row | None]:
         if any("\x00" in update.payload["message"]["text"] for update in updates):
             raise QueryError("a null character cannot be stored", sqlstate="22P05")
         return await plain(updates)
@@ -246,7 +249,7 @@ async def test_a_missing_table_is_an_outage_and_costs_no_update(autojump_clock: 
     """A schema that is not there yet refuses every update; that is no fault of the updates."""
     scene = Scene()
 
-    async def no_table(_updates: Any) -> set[int]:
+    async def no_table(_updates: Any) -> dict[int, Row | None]:
         await trio.lowlevel.checkpoint()
         raise QueryError("relation does not exist", sqlstate="42P01")
 
@@ -262,7 +265,7 @@ async def test_a_connection_lost_under_the_store_is_no_outage(autojump_clock: Mo
     plain = scene.inbox.store
     attempts = 0
 
-    async def lost_once(updates: Any) -> set[int]:
+    async def lost_once(updates: Any) -> dict[int, Row | None]:
         nonlocal attempts
         attempts += 1
         if attempts > 1:
@@ -284,10 +287,10 @@ async def test_a_store_of_unknown_outcome_is_looked_up(autojump_clock: MockClock
     scene = Scene()
     plain = scene.inbox.store
 
-    async def committed_but_silent(updates: Any) -> set[int]:
+    async def committed_but_silent(updates: Any) -> dict[int, Row | None]:
         await plain(updates)
         await trio.sleep(999)
-        return set()
+        return {}
 
     scene.inbox.store = committed_but_silent  # type: ignore[method-assign]  # the connection dies after COMMIT
     async with handling(scene):
@@ -331,3 +334,54 @@ def test_an_update_says_what_it_is(payload: dict[str, Any], kind: str, queue_key
     assert (update.kind, update.queue_key, update.carries_money) == (kind, queue_key, money)
     with pytest.raises(ValueError, match="update_id"):
         parse_update({"message": {}})
+
+
+async def test_what_was_read_of_a_sender_comes_with_an_update_that_is_alone(
+    autojump_clock: MockClock,
+) -> None:
+    """A handler may take the sender as he was read with the storing, unless an earlier update may have changed him since."""
+    scene = Scene()
+    plain = scene.inbox.store
+    seen: dict[int, Any] = {}
+    busy = trio.Event()
+
+    async def knowing(updates: Any) -> dict[int, Row | None]:
+        sender: Any = {"telegram_id": 7, "language": "en"}
+        return dict.fromkeys(await plain(updates), sender)
+
+    async def look(payload: dict[str, Any]) -> None:
+        update = current_update()
+        assert update is not None
+        seen[payload["update_id"]] = update.sender_as_of_now(7)
+        if payload["update_id"] == 1:
+            await busy.wait()
+
+    scene.inbox.store = knowing  # type: ignore[method-assign]  # an inbox that looks its senders up
+    scene.queues._handling._dispatch = look
+    async with handling(scene):
+        await trio.sleep(1)  # caught up with the table
+        # The second of a batch waits for the first; the third was stored while the first was handled; the fourth is alone again.
+        assert await scene.intake._take_batch([parse_update(message(n)) for n in (1, 2)]) == 2
+        await wait_all_tasks_blocked()
+        await scene.intake.accept(message(3))
+        busy.set()
+        await trio.sleep(1)
+        await scene.intake.accept(message(4))
+        await trio.sleep(1)
+    assert {number: sender is not None for number, sender in seen.items()} == {
+        1: True,
+        2: False,
+        3: False,
+        4: True,
+    }
+
+
+def test_a_sender_is_himself_and_read_just_now() -> None:
+    """What was read of somebody else, or a while ago, is no answer."""
+    now = datetime.now(UTC)
+    fresh = attrs.evolve(parse_update(message(1), received_at=now), sender={"telegram_id": 7})
+    old = attrs.evolve(fresh, received_at=now - timedelta(seconds=SENDER_FRESH + 1))
+    assert fresh.sender_as_of_now(7) == {"telegram_id": 7}
+    assert fresh.sender_as_of_now(8) is None
+    assert old.sender_as_of_now(7) is None
+    assert parse_update(message(1)).sender_as_of_now(7) is None

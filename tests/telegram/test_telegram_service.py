@@ -157,8 +157,8 @@ async def test_the_real_inbox_keeps_what_is_not_done(db: Database) -> None:
     """Over PostgreSQL: stored once, read by queue and in order, ended together, measured."""
     inbox = DatabaseInbox(db)
     batch = [parse_update(p) for p in (message(1, 7), payment(2, 8), message(3, 7))]
-    assert await inbox.store(batch) == {1, 2, 3}
-    assert await inbox.store(batch) == set()
+    assert await inbox.store(batch) == {1: None, 2: None, 3: None}
+    assert await inbox.store(batch) == {}
     assert [u.update_id for u in await inbox.unfinished(0, 2)] == [1, 2]
     own = await inbox.of_queue(7, 1, 20)
     assert [(u.update_id, u.payload) for u in own] == [(3, message(3, 7))]

@@ -25,6 +25,7 @@ from vpnd.shop.operators import Actor, Permission, Role, actor_of
 from vpnd.shop.switches import TRIAL
 from vpnd.shop.trial import why_no_trial
 from vpnd.telegram.sender import Lane
+from vpnd.telegram.update import current_update
 
 log = get_journal("bot")
 
@@ -165,9 +166,13 @@ async def customer_of(
 ) -> tuple[Customer, Expected | None, Actor]:
     """The customer behind a Telegram user, made now if there was none, what he was asked to write, and who he is beside that.
 
-    He is reachable from now on. The usual case is one coalesced read. A referral code counts only for somebody new.
+    He is reachable from now on. The usual case was read when the update was stored, else it is one coalesced read; so this is
+    for the beginning of an update's handling only. A referral code counts only for somebody new.
     """
-    row = await deps.customers.get(user.id)
+    update = current_update()
+    row = None if update is None else update.sender_as_of_now(user.id)
+    if row is None:
+        row = await deps.customers.get(user.id)
     expected = None if row is None else expected_from_row(row)
     if row is not None and row["reachable"]:
         return customer_from_row(row), expected, _actor(deps, user.id, row["role"])

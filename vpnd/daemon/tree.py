@@ -33,6 +33,7 @@ from vpnd.runtime.limits import Limits
 from vpnd.runtime.sdnotify import ServiceManager, listen_fds
 from vpnd.runtime.service import Service, run_service
 from vpnd.runtime.supervisor import ChildSpec, Supervisor
+from vpnd.shop.dialogs import CUSTOMER_WITH_EXPECTATION_OF_SENDER
 from vpnd.telegram.database_inbox import DatabaseInbox
 from vpnd.telegram.gate import GatedInbox
 from vpnd.telegram.service import open_telegram
@@ -105,7 +106,9 @@ async def open_daemon(
                 db,
                 register=daemon.attach,
                 callbacks=daemon.callbacks,
-                store=GatedInbox(DatabaseInbox(db), daemon.schema.ready),
+                store=GatedInbox(
+                    DatabaseInbox(db, sender=CUSTOMER_WITH_EXPECTATION_OF_SENDER), daemon.schema.ready
+                ),
             )
         )
         settle_heap()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, Literal, NamedTuple
 
 from attrs import frozen
@@ -78,8 +79,19 @@ _STORE_SOON: Final = f"""
     insert into inbox (update_id, queue_key, kind, payload, carries_money)
     select u.* from soon, unnest($1::bigint[], $2::bigint[], $3::text[], $4::jsonb[], $5::boolean[]) u
     on conflict (update_id) do nothing
-    returning update_id
+    returning update_id, queue_key
 """  # noqa: S608 (only the constant above is put in)
+
+
+@cache
+def _store_and_look(sender: str) -> str:
+    """The same, and what is known of the senders."""
+    return (
+        f"with stored as ({_STORE_SOON}) select stored.update_id, sender.* from stored "  # noqa: S608 (constants of ours)
+        f"left join lateral ({sender}) sender on true"
+    )
+
+
 _COLUMNS: Final = "update_id, queue_key, kind, carries_money, payload, received_at, attempts"
 _UNFINISHED: Final = f"""
     select {_COLUMNS} from inbox where done_at is null and update_id > $1 order by update_id limit $2
@@ -107,13 +119,18 @@ async def store(
     db: Database,
     updates: Iterable[NewUpdate | tuple[int, int, str, dict[str, Any]]],
     *,
+    sender: str | None = None,
     deadline: float = 5.0,
-) -> set[int]:
-    """Keep a whole batch, one statement, and return the numbers of those that were new.
+) -> dict[int, Row]:
+    """Keep a whole batch, one statement, and return the numbers of those that were new, each with its row of the answer.
 
     Only when this has returned may an offset be confirmed or a webhook be answered. A batch that carries money is on the
     server's disk then. Any other has left our process, which is what a kill of ours must not undo; the server's own sudden end
     can cost the presses of its last 0.6 s (three times its wal_writer_delay), and nobody's press waits for a disk.
+
+    Args:
+        sender: a select of one row at most about the sender of an update, who is `stored.queue_key`; its columns are in each row
+            then, NULL where there was none. It is left out with a batch that carries money: keeping that hangs on no other table.
 
     Raises:
         DatabaseError: none of them is kept (or, as `CommitUnknown`, that is not known: ask for them again).
@@ -121,11 +138,13 @@ async def store(
     # In order of their numbers, so that two overlapping batches wait for each other instead of deadlocking.
     batch = sorted((NewUpdate(*update) for update in updates), key=lambda update: update.update_id)
     if not batch:
-        return set()
+        return {}
     columns = (list(column) for column in zip(*batch, strict=True))
-    sql = _STORE if any(update.carries_money for update in batch) else _STORE_SOON
+    sql = _STORE_SOON if sender is None else _store_and_look(sender)
+    if any(update.carries_money for update in batch):
+        sql = _STORE
     rows = await db.write("inbox.store", sql, *columns, deadline=deadline)
-    return {row["update_id"] for row in rows}
+    return {row["update_id"]: row for row in rows}
 
 
 async def unfinished(db: Database, *, limit: int = 500, after: int = -1) -> list[StoredUpdate]:

@@ -17,6 +17,7 @@ from vpnd.shop.source import Source, as_json, fetchrow, from_json
 
 __all__ = [
     "CUSTOMER_WITH_EXPECTATION_ANY",
+    "CUSTOMER_WITH_EXPECTATION_OF_SENDER",
     "PATIENCE",
     "Expected",
     "expected_about",
@@ -54,13 +55,15 @@ Expected = Literal[
 #: How long words are waited for.
 PATIENCE: Final = timedelta(minutes=15)
 
-# For a coalescing loader keyed by telegram_id, so that neither what is expected nor an operator's role costs a read of its own;
-# at most one row a key.
-CUSTOMER_WITH_EXPECTATION_ANY: Final = f"""
+# Neither what is expected nor an operator's role costs a read of its own.
+_CUSTOMER_WITH_EXPECTATION: Final = f"""
 select {COLUMNS}, case when expects_until > vpnd_now() then expects end as expected,
        (select o.role from operators o where o.telegram_id = customers.telegram_id) as role
-from customers where telegram_id = any($1::bigint[])
-"""  # noqa: S608 (only a constant is pasted in)
+from customers where telegram_id ="""  # noqa: S608 (only a constant is pasted in)
+#: For a coalescing loader keyed by telegram_id; at most one row a key.
+CUSTOMER_WITH_EXPECTATION_ANY: Final = f"{_CUSTOMER_WITH_EXPECTATION} any($1::bigint[])"
+#: For the inbox, which reads it when it stores somebody's update.
+CUSTOMER_WITH_EXPECTATION_OF_SENDER: Final = f"{_CUSTOMER_WITH_EXPECTATION} stored.queue_key"
 
 
 def expected_from_row(row: Row) -> Expected | None:

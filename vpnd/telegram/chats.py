@@ -201,6 +201,14 @@ class ChatQueues:
 
     # ------------------------------------------------------------------ in
 
+    def alone(self, updates: Iterable[StoredUpdate]) -> set[int]:
+        """Return which of these no other update of their chat is before: all that its handlers changed is committed."""
+        first: dict[int, int] = {}
+        for update in updates:
+            if update.queue_key not in self._queues:
+                first.setdefault(update.queue_key, update.update_id)
+        return set(first.values())
+
     def offer(self, updates: Iterable[StoredUpdate]) -> None:
         """Take in updates that were just stored, in order. Never waits: what finds no place stays in the table."""
         if self._handlers is None or self._stopping:

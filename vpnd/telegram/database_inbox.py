@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from vpnd.database import inbox
+from vpnd.database import Row, inbox
 from vpnd.database.database import Database
 from vpnd.telegram.store import Backlog
 from vpnd.telegram.update import StoredUpdate
@@ -14,17 +14,25 @@ __all__ = ["DatabaseInbox"]
 
 
 class DatabaseInbox:
-    """The table `inbox`."""
+    """The table `inbox`.
 
-    def __init__(self, db: Database) -> None:
+    Args:
+        sender: what is read of an update's sender when it is stored, see `vpnd.database.inbox.store`; it has a column
+            `telegram_id`. Nothing is read without.
+    """
+
+    def __init__(self, db: Database, *, sender: str | None = None) -> None:
         self._db = db
+        self._sender = sender
 
-    async def store(self, updates: Sequence[StoredUpdate]) -> set[int]:
-        """Store all in one statement; return the ids that were not there before."""
-        return await inbox.store(
+    async def store(self, updates: Sequence[StoredUpdate]) -> dict[int, Row | None]:
+        """Store all in one statement; return the ids that were not there before, each with what is known of its sender."""
+        rows = await inbox.store(
             self._db,
             [inbox.NewUpdate(u.update_id, u.queue_key, u.kind, u.payload, u.carries_money) for u in updates],
+            sender=self._sender,
         )
+        return {update_id: None if row.get("telegram_id") is None else row for update_id, row in rows.items()}
 
     async def finish(self, outcomes: Sequence[tuple[int, str]]) -> None:
         """Mark updates as ended, all in one statement."""

@@ -9,11 +9,12 @@ of the start waits at the gate until then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import trio
 
+from vpnd.database import Row
 from vpnd.database.errors import DatabaseUnavailable
 from vpnd.telegram.store import Backlog, InboxStore
 from vpnd.telegram.update import StoredUpdate
@@ -39,8 +40,8 @@ class GatedInbox:
         if not self._ready.is_set():
             raise DatabaseUnavailable("the schema is not up to date yet")
 
-    async def store(self, updates: Sequence[StoredUpdate]) -> set[int]:
-        """Store all in one statement; return the ids that were not there before."""
+    async def store(self, updates: Sequence[StoredUpdate]) -> Mapping[int, Row | None]:
+        """Store all in one statement; return the ids that were not there before, each with what is known of its sender."""
         await self._check()
         return await self._store.store(updates)
 

@@ -9,12 +9,14 @@ no news then; so the queues are told to look into the table for themselves from 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Final, NoReturn
 
+import attrs
 import trio
 
+from vpnd.database import Row
 from vpnd.database.errors import CommitUnknown, DatabaseError, IntegrityError, QueryError
 from vpnd.runtime import metrics
 from vpnd.runtime.backoff import jittered_backoff
@@ -189,6 +191,7 @@ class Intake:
         Raises:
             DatabaseError: nothing was stored, or it is unknown whether.
         """
+        alone = self._queues.alone(batch)
         try:
             new = await self._store_insisting(batch)
         except (IntegrityError, QueryError) as error:
@@ -199,9 +202,9 @@ class Intake:
         except BaseException:
             self._queues.fall_behind(min(update.update_id for update in batch))
             raise
-        self._hand_over(batch, new)
+        self._hand_over([_with_sender(update, new, alone) for update in batch], new)
 
-    async def _store_insisting(self, batch: Sequence[StoredUpdate]) -> set[int]:
+    async def _store_insisting(self, batch: Sequence[StoredUpdate]) -> Mapping[int, Row | None]:
         """Store, and once more when the connection was lost under it: that is no reason to tell anybody of an outage."""
         try:
             return await self._store.store(batch)
@@ -224,7 +227,7 @@ class Intake:
         )
         metrics.telegram_updates_total.labels(_label(batch[0].kind), "refused").inc()
 
-    def _hand_over(self, batch: Sequence[StoredUpdate], new: set[int]) -> None:
+    def _hand_over(self, batch: Sequence[StoredUpdate], new: Mapping[int, Row | None]) -> None:
         self._outage.ended()
         if len(new) == len(batch):
             self._queues.offer(batch)
@@ -233,6 +236,12 @@ class Intake:
             if update.update_id not in new:
                 metrics.telegram_updates_total.labels(_label(update.kind), "duplicate").inc()
         self._queues.offer([update for update in batch if update.update_id in new])
+
+
+def _with_sender(update: StoredUpdate, new: Mapping[int, Row | None], alone: set[int]) -> StoredUpdate:
+    """Give an update what was read of its sender. Not where another update of his may have changed it since."""
+    sender = new.get(update.update_id) if update.update_id in alone else None
+    return update if sender is None else attrs.evolve(update, sender=sender)
 
 
 def _speaks_of_the_data(error: DatabaseError) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
 
+from vpnd.database import Row
 from vpnd.telegram.update import StoredUpdate
 
 __all__ = ["Backlog", "InboxStore", "Rest"]
@@ -26,8 +27,11 @@ class Backlog:
 class InboxStore(Protocol):
     """What intake and queues need of the inbox. Every method may raise `vpnd.database.errors.DatabaseError`."""
 
-    async def store(self, updates: Sequence[StoredUpdate]) -> set[int]:
-        """Store all in one statement; return the ids that were not there before."""
+    async def store(self, updates: Sequence[StoredUpdate]) -> Mapping[int, Row | None]:
+        """Store all in one statement; return the ids that were not there before.
+
+        With each comes what was read of its sender by the way, a row with his `telegram_id`; None if nothing was.
+        """
 
     async def finish(self, outcomes: Sequence[tuple[int, str]]) -> None:
         """Mark updates as ended: pairs of update_id and "done", "failed" or "dropped"."""

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import attrs
 
+from vpnd.database import Row
+
 __all__ = ["ALLOWED_UPDATES", "StoredUpdate", "current_update", "handling", "parse_update", "private_chat_of"]
 
 #: Named one by one: the server's default leaves some out, and PTB 22.8 does not know `subscription` (Bot API 10.2).
@@ -19,6 +21,9 @@ ALLOWED_UPDATES: Final = (
     "subscription",
     "purchased_paid_media",
 )
+
+#: Seconds for which what was read of a sender while his update was stored is as good as read when its turn has come.
+SENDER_FRESH: Final = 0.5
 
 # Service messages that speak of money count as kinds of their own.
 _MONEY_MESSAGES: Final = ("successful_payment", "refunded_payment")
@@ -37,6 +42,7 @@ class StoredUpdate:
         carries_money: losing it would lose somebody's money.
         payload: the JSON as Telegram sent it.
         received_at: when it was stored, UTC.
+        sender: what was read of its sender when it was stored, as far as nothing of his own was under way then.
     """
 
     update_id: int
@@ -45,6 +51,14 @@ class StoredUpdate:
     carries_money: bool
     payload: dict[str, Any]
     received_at: datetime
+    sender: Row | None = attrs.field(default=None, eq=False, repr=False)
+
+    def sender_as_of_now(self, telegram_id: int) -> Row | None:
+        """Return what was read of this sender, if it was read just now; None: it has to be read."""
+        sender = self.sender
+        if sender is None or sender["telegram_id"] != telegram_id or self.age() > SENDER_FRESH:
+            return None
+        return sender
 
     def age(self) -> float:
         """Return the seconds since it was stored."""
