@@ -35,6 +35,8 @@ class GatedInbox:
         self._patience_ends = trio.current_time() + PATIENCE
 
     async def _check(self) -> None:
+        if self._ready.is_set():
+            return
         with trio.move_on_at(self._patience_ends):
             await self._ready.wait()
         if not self._ready.is_set():
