@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from telegram import CallbackQuery
-
 from vpnd.bot.alert_callbacks import (
     Acknowledge,
     AlertList,
@@ -39,6 +37,7 @@ from vpnd.shop.alerts import (
 from vpnd.shop.audit_log import AlreadyDone, Change, perform
 from vpnd.shop.operators import Actor, NotAllowed, Permission, actor_of
 from vpnd.shop.source import Source
+from vpnd.telegram.press import Press
 
 __all__ = ["PRESSES", "on_group_press"]
 
@@ -91,7 +90,7 @@ _SAID: Final[dict[type[Action], str]] = {
 
 
 async def on_group_press(
-    deps: BotDependencies, update_id: int, query: CallbackQuery, action: Action | None, chat_id: int
+    deps: BotDependencies, press: Press, action: Action | None, chat_id: int
 ) -> tuple[str | None, int | None]:
     """Do what was pressed in a group; returns what the press is answered with (None: nothing), and the alert to show again.
 
@@ -103,10 +102,9 @@ async def on_group_press(
         return None, None
     if (await group_of(deps.db, configured)).chat_id != chat_id:
         return None, None
-    user = query.from_user
-    speech = Speech(deps.texts, deps.texts.pick(user.language_code))
-    actor = await actor_of(deps.db, user.id, deps.admins)
-    key = f"update:{update_id}"
+    speech = Speech(deps.texts, deps.texts.pick(press.person.language))
+    actor = await actor_of(deps.db, press.person.id, deps.admins)
+    key = f"update:{press.update_id}"
     if not actor.may(Permission.ALERTS):
         return speech.label("alert-not-yours"), None
     deed = await _deed(deps, deps.db, action, actor, key)

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from telegram import Message
-
 from vpnd.bot.answers import stale
 from vpnd.bot.broadcast_callbacks import (
     Broadcasts,
@@ -30,7 +28,7 @@ from vpnd.bot.callbacks import Action
 from vpnd.bot.clocks import clock_at
 from vpnd.bot.dependencies import BotDependencies
 from vpnd.bot.screens import broadcasts as screens
-from vpnd.bot.show import can_be_edited, send
+from vpnd.bot.show import send
 from vpnd.bot.visit import Visit
 from vpnd.database.outbox_rows import BoundaryDown, Dead, Delivery, Drop, Retry
 from vpnd.database.scope import Transaction
@@ -97,7 +95,7 @@ async def show_one(visit: Visit, broadcast_id: int, preface: str | None = None) 
         preface=preface,
     )
     await visit.show(screen)
-    if it.state in WATCHED and isinstance(visit.pressed, Message) and can_be_edited(visit.pressed):
+    if it.state in WATCHED and visit.pressed is not None and visit.pressed.editable:
         watcher = Watcher(it.id, visit.chat_id, visit.pressed.message_id, visit.speech.language)
 
         async def body(tx: Transaction) -> None:
@@ -117,7 +115,7 @@ async def ahead_of(visit: Visit, at: datetime | None) -> timedelta:
 async def leave_message(visit: Visit) -> None:
     """What was pressed shows something else from now on: it is not kept true any more. One read, and nothing more as a rule."""
     pressed = visit.pressed
-    if not isinstance(pressed, Message):
+    if pressed is None:
         return
     sql = "select broadcast_id from broadcast_watchers where chat_id = $1 and message_id = $2"
     if not await visit.deps.db.fetch("bot.watched", sql, visit.chat_id, pressed.message_id):

@@ -1,4 +1,4 @@
-"""What happens when somebody writes, presses or pays: the wiring of PTB's handlers to what the bot does.
+"""What happens when somebody writes, presses or pays: the wiring of PTB's handlers and of presses to what the bot does.
 
 Every handler may run twice, since an update whose end was not written down is played again after a kill: what it
 changes is keyed by the update, and what it shows may be shown twice. None holds a transaction while it talks to
@@ -13,18 +13,14 @@ from typing import Any, Final
 
 from attrs import frozen
 from telegram import (
-    CallbackQuery,
     ChatMember,
     Message,
     Update,
-    User,
 )
 from telegram.constants import ChatType
 from telegram.ext import (
-    Application,
     BaseHandler,
     CallbackContext,
-    CallbackQueryHandler,
     ChatMemberHandler,
     CommandHandler,
     MessageHandler,
@@ -68,7 +64,9 @@ from vpnd.runtime.journal import get_journal
 from vpnd.shop.audit_log import AlreadyDone
 from vpnd.shop.dialogs import Expected
 from vpnd.shop.operators import NotAllowed, Permission
+from vpnd.telegram.application import TrioApplication
 from vpnd.telegram.errors import Blocked, Rejected, TelegramError
+from vpnd.telegram.press import Person, Press, PressedMessage
 from vpnd.telegram.sender import Lane
 from vpnd.telegram.update import StoredUpdate, private_chat_of
 
@@ -97,7 +95,7 @@ Context = CallbackContext[Any, Any, Any, Any]
 PRIVATE: Final = filters.ChatType.PRIVATE
 
 
-def register(application: Application[Any, Any, Any, Any, Any, Any], deps: BotDependencies) -> None:
+def register(application: TrioApplication, deps: BotDependencies) -> None:
     """Attach all handlers of the bot to PTB's dispatcher. They run awaited, in the task of their update."""
     bot = _Handlers(deps)
     fresh = filters.UpdateType.MESSAGE  # an edited message is no new wish
@@ -106,7 +104,7 @@ def register(application: Application[Any, Any, Any, Any, Any, Any], deps: BotDe
     application.add_handler(
         MessageHandler(fresh & filters.StatusUpdate.REFUNDED_PAYMENT, bot.on_refunded_payment)
     )
-    application.add_handler(CallbackQueryHandler(bot.on_press))
+    application.take_presses(bot.on_press)
     application.add_handler(CommandHandler("start", bot.on_start, filters=fresh & PRIVATE))
     application.add_handler(CommandHandler("promo", bot.on_promo, filters=fresh & PRIVATE))
     for name, (permission, work) in _FOR_OPERATORS.items():
@@ -159,25 +157,25 @@ class _SubscriptionHandler(BaseHandler[Update, Context, None]):
 class _Handlers:
     deps: BotDependencies
 
-    def _speech(self, user: User) -> Speech:
+    def _speech(self, language: str | None) -> Speech:
         """The language Telegram says a stranger speaks."""
-        return Speech(self.deps.texts, self.deps.texts.pick(user.language_code))
+        return Speech(self.deps.texts, self.deps.texts.pick(language))
 
     async def _visit(
         self,
-        update: Update,
-        user: User,
+        update_id: int,
+        person: Person,
         chat_id: int,
         *,
-        pressed: object | None = None,
+        pressed: PressedMessage | None = None,
         referral: str | None = None,
     ) -> Visit:
-        customer, expected, actor = await customer_of(self.deps, user, referral_code=referral)
+        customer, expected, actor = await customer_of(self.deps, person, referral_code=referral)
         language = (
             customer.language if customer.language in self.deps.texts.languages else self.deps.texts.default
         )
         speech = Speech(self.deps.texts, language)
-        return Visit(self.deps, update.update_id, chat_id, customer, actor, speech, pressed, expected)
+        return Visit(self.deps, update_id, chat_id, customer, actor, speech, pressed, expected)
 
     async def _run(self, visit: Visit, work: Callable[[Visit], Awaitable[None]]) -> None:
         """Do the work; somebody who blocked the bot meanwhile is noted and is no failure."""
@@ -201,7 +199,7 @@ class _Handlers:
             return
         payload = context.args[0] if context.args else ""
         referral = payload.removeprefix(_REFERRAL) if payload.startswith(_REFERRAL) else None
-        visit = await self._visit(update, user, message.chat_id, referral=referral)
+        visit = await self._visit(update.update_id, Person.of(user), message.chat_id, referral=referral)
         if payload.startswith(_PROMO):
             await self._run(visit, lambda visit: _enter_code(visit, payload.removeprefix(_PROMO)))
         elif payload.startswith(_PLAN):
@@ -215,7 +213,7 @@ class _Handlers:
         if message is None or user is None:
             return
         code = context.args[0] if context.args else ""
-        visit = await self._visit(update, user, message.chat_id)
+        visit = await self._visit(update.update_id, Person.of(user), message.chat_id)
         if code:
             await self._run(visit, lambda visit: _enter_code(visit, code))
         else:
@@ -231,7 +229,7 @@ class _Handlers:
             if message is None or user is None:
                 return
             _, *rest = (message.text or "").split(maxsplit=1)
-            visit = await self._visit(update, user, message.chat_id)
+            visit = await self._visit(update.update_id, Person.of(user), message.chat_id)
             if visit.actor.role is None:
                 await self._run(visit, _say_what_can_be_done)
             else:
@@ -249,7 +247,7 @@ class _Handlers:
             message, user = update.message, update.effective_user
             if message is None or user is None:
                 return
-            visit = await self._visit(update, user, message.chat_id)
+            visit = await self._visit(update.update_id, Person.of(user), message.chat_id)
             await self._run(visit, lambda visit: _do(visit, action))
 
         return on_command
@@ -259,7 +257,7 @@ class _Handlers:
         message, user = update.message, update.effective_user
         if message is None or user is None:
             return
-        visit = await self._visit(update, user, message.chat_id)
+        visit = await self._visit(update.update_id, Person.of(user), message.chat_id)
         text = (message.text or "").strip()
         read = _READERS.get(visit.expected) if visit.expected is not None else None
         take = _TAKERS.get(visit.expected) if visit.expected is not None else None
@@ -274,49 +272,41 @@ class _Handlers:
 
     # -------------------------------------------------------------------------------------- buttons
 
-    async def on_press(self, update: Update, _context: Context) -> None:
+    async def on_press(self, press: Press) -> None:
         """A press: answered first and once, then done."""
-        query = update.callback_query
-        if query is None:
+        action = decode(press.data)
+        message = press.message
+        if message is None or message.chat_type != ChatType.PRIVATE:
+            await self._on_group_press(press, action)
             return
-        action = decode(query.data)
-        chat = query.message.chat if query.message is not None else None
-        if chat is None or chat.type != ChatType.PRIVATE:
-            await self._on_group_press(update, query, action)
-            return
-        alert = None if action is not None else self._speech(query.from_user).label("alert-stale")
+        alert = None if action is not None else self._speech(press.person.language).label("alert-stale")
         # It is on its way before anything else is done, and nobody waits for Telegram's thanks before he sees his screen.
         await beside(
-            partial(self._answer, query, alert),
-            partial(self._do_press, update, query, chat.id, action),
+            partial(self._answer, press, alert),
+            partial(self._do_press, press, message, action),
         )
 
-    async def _do_press(
-        self, update: Update, query: CallbackQuery, chat_id: int, action: Action | None
-    ) -> None:
-        visit = await self._visit(update, query.from_user, chat_id, pressed=query.message)
+    async def _do_press(self, press: Press, message: PressedMessage, action: Action | None) -> None:
+        visit = await self._visit(press.update_id, press.person, message.chat_id, pressed=message)
         if action is None:
             await self._run(visit, lambda visit: stale(visit, "unreadable"))
         else:
             await self._run(visit, lambda visit: _do(visit, action))
 
-    async def _on_group_press(self, update: Update, query: CallbackQuery, action: Action | None) -> None:
+    async def _on_group_press(self, press: Press, action: Action | None) -> None:
         """In the operators' group an alert is acknowledged or muted; in all others a press is stopped, and not a word is said."""
-        message = query.message
         said, alert_id = None, None
-        if message is not None:
-            said, alert_id = await alerting.on_group_press(
-                self.deps, update.update_id, query, action, message.chat.id
-            )
-        await self._answer(query, said)
+        if press.message is not None:
+            said, alert_id = await alerting.on_group_press(self.deps, press, action, press.message.chat_id)
+        await self._answer(press, said)
         if alert_id is not None:
             await alert_posts.show_again(self.deps, alert_id)
 
-    async def _answer(self, query: CallbackQuery, alert: str | None) -> None:
+    async def _answer(self, press: Press, alert: str | None) -> None:
         """Stop the button's clock. A press too old to be answered is still done."""
         try:
             await self.deps.sender.post(
-                Lane.REPLY, "answerCallbackQuery", {"callback_query_id": query.id, "text": alert}
+                Lane.REPLY, "answerCallbackQuery", {"callback_query_id": press.query_id, "text": alert}
             )
         except Rejected:
             stale_presses_total.labels("too_late").inc()
@@ -342,7 +332,7 @@ class _Handlers:
             "answer_pre_checkout_query",
             pre_checkout_query_id=query.id,
             ok=answer.ok,
-            error_message=refusal_text(self._speech(query.from_user), answer),
+            error_message=refusal_text(self._speech(query.from_user.language_code), answer),
         )
         await note_seen(self.deps, query.from_user.id)
 

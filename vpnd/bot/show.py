@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from telegram import InputFile, Message
+from telegram import InputFile
 from telegram.constants import ParseMode
 
 from vpnd.bot.markup import fits, fitting
@@ -16,6 +16,7 @@ from vpnd.bot.qr import QrDrawer
 from vpnd.bot.screens.screen import MAX_CAPTION, MAX_TEXT, Screen
 from vpnd.runtime.journal import get_journal
 from vpnd.telegram.errors import NotModified, Rejected
+from vpnd.telegram.press import PressedMessage
 from vpnd.telegram.sender import Lane, Sender
 
 log = get_journal("bot")
@@ -61,21 +62,15 @@ async def _send_picture(sender: Sender, lane: Lane, png: bytes, caption: str, co
     return True
 
 
-def can_be_edited(message: object) -> bool:
-    """Whether this is a message whose text we may still change: accessible, and not a picture or an invoice."""
-    return isinstance(message, Message) and message.text is not None
-
-
-async def replace(sender: Sender, message: object, chat_id: int, screen: Screen, qr: QrDrawer | None) -> None:
+async def replace(
+    sender: Sender, message: PressedMessage, chat_id: int, screen: Screen, qr: QrDrawer | None
+) -> None:
     """Show a screen in place of `message`, or as a new message where that is impossible.
 
     Raises `vpnd.telegram.errors.TelegramError`.
     """
     edited = (
-        screen.qr is None
-        and isinstance(message, Message)
-        and can_be_edited(message)
-        and await edit(sender, chat_id, message.message_id, screen)
+        screen.qr is None and message.editable and await edit(sender, chat_id, message.message_id, screen)
     )
     if not edited:
         await send(sender, Lane.REPLY, chat_id, screen, qr)

@@ -7,7 +7,6 @@ from typing import Any, Final, TypeVar
 
 import trio
 from attrs import frozen
-from telegram import User
 
 from vpnd.bot.dependencies import BotDependencies
 from vpnd.bot.reading import Portfolio, portfolio
@@ -24,6 +23,7 @@ from vpnd.shop.dialogs import Expected, expected_from_row, set_expectation, take
 from vpnd.shop.operators import Actor, Permission, Role, actor_of
 from vpnd.shop.switches import TRIAL
 from vpnd.shop.trial import why_no_trial
+from vpnd.telegram.press import Person, PressedMessage
 from vpnd.telegram.sender import Lane
 from vpnd.telegram.update import current_update
 
@@ -52,7 +52,7 @@ class Visit:
     customer: Customer
     actor: Actor
     speech: Speech
-    pressed: object | None = None
+    pressed: PressedMessage | None = None
     expected: Expected | None = None
 
     @property
@@ -162,7 +162,7 @@ class Visit:
 
 
 async def customer_of(
-    deps: BotDependencies, user: User, *, referral_code: str | None = None
+    deps: BotDependencies, person: Person, *, referral_code: str | None = None
 ) -> tuple[Customer, Expected | None, Actor]:
     """The customer behind a Telegram user, made now if there was none, what he was asked to write, and who he is beside that.
 
@@ -170,23 +170,23 @@ async def customer_of(
     for the beginning of an update's handling only. A referral code counts only for somebody new.
     """
     update = current_update()
-    row = None if update is None else update.sender_as_of_now(user.id)
+    row = None if update is None else update.sender_as_of_now(person.id)
     if row is None:
-        row = await deps.customers.get(user.id)
+        row = await deps.customers.get(person.id)
     expected = None if row is None else expected_from_row(row)
     if row is not None and row["reachable"]:
-        return customer_from_row(row), expected, _actor(deps, user.id, row["role"])
+        return customer_from_row(row), expected, _actor(deps, person.id, row["role"])
 
     async def body(tx: Transaction) -> tuple[Customer, Actor]:
         customer, _ = await ensure_customer(
             tx,
-            user.id,
-            language=deps.texts.pick(user.language_code),
-            username=user.username,
-            first_name=user.first_name,
+            person.id,
+            language=deps.texts.pick(person.language),
+            username=person.username,
+            first_name=person.first_name,
             referral_code_used=referral_code,
         )
-        return customer, await actor_of(tx, user.id, deps.admins)
+        return customer, await actor_of(tx, person.id, deps.admins)
 
     customer, actor = await deps.db.run("bot.customer", body)
     return customer, expected, actor

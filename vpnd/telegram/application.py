@@ -7,14 +7,18 @@ closed off here, and a test keeps the whole package from using it.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 from telegram import Update
 from telegram.ext import Application, ApplicationBuilder, BaseHandler
 
 from vpnd.telegram.bot import TrioBot
+from vpnd.telegram.press import Press
 
-__all__ = ["TrioApplication", "build_application"]
+__all__ = ["OnPress", "TrioApplication", "build_application"]
+
+OnPress = Callable[[Press], Awaitable[None]]
 
 
 class TrioApplication(Application[Any, Any, Any, Any, Any, Any]):
@@ -24,7 +28,15 @@ class TrioApplication(Application[Any, Any, Any, Any, Any, Any]):
     done, and only the caller can know what that means.
     """
 
-    __slots__ = ()
+    __slots__ = ("_on_press",)
+
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._on_press: OnPress | None = None
+
+    def take_presses(self, on_press: OnPress) -> None:
+        """Have presses on buttons handled by `on_press`, past PTB's handlers."""
+        self._on_press = on_press
 
     async def process_error(self, update: object, error: Exception, *_args: Any, **_kwargs: Any) -> bool:
         """Raise `error` to the caller of `process_update`."""
@@ -67,6 +79,9 @@ class TrioApplication(Application[Any, Any, Any, Any, Any, Any]):
         Raises:
             Exception: whatever a handler raised.
         """
+        if self._on_press is not None and "callback_query" in payload:
+            await self._on_press(Press.of(payload))
+            return
         await self.process_update(Update.de_json(payload, self.bot))
 
 
