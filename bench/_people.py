@@ -19,8 +19,8 @@ FIRST = 1_000_000_000
 NAME = "'s' || translate(lpad(({number})::text, 15, '0'), '0189', 'abcd')"
 
 CUSTOMERS = f"""
-insert into customers (telegram_id, first_name, language, referral_code, reachable)
-select {FIRST} + n, 'C', 'en', 'CODE' || n, %(reachable)s from generate_series(1, %(count)s) n
+insert into customers (telegram_id, first_name, language, referral_code, reachable, created_at)
+select {FIRST} + n, 'C', %(language)s, 'CODE' || n, %(reachable)s, %(created)s from generate_series(1, %(count)s) n
 """  # noqa: S608 (only a constant is pasted in)
 
 #: `%(ends)s` says when the subscription of customer number `n` ends.
@@ -47,11 +47,18 @@ async def make_shop(url: str, *, sandbox: bool) -> None:
 
 
 def people(
-    count: int, *, ends: str, renews: str = "'off'", trial: str = "false", reachable: str = "true"
+    count: int,
+    *,
+    ends: str,
+    renews: str = "'off'",
+    trial: str = "false",
+    reachable: str = "true",
+    language: str = "'en'",
+    created: str = "vpnd_now()",
 ) -> list[str]:
     """Statements that make so many customers with a subscription each; the arguments are SQL about customer number `n`."""
     return [
-        CUSTOMERS % {"count": count, "reachable": reachable},
+        CUSTOMERS % {"count": count, "reachable": reachable, "language": language, "created": created},
         SUBSCRIPTIONS % {"ends": ends, "renews": renews, "trial": trial},
         "vacuum (analyze) customers",
         "vacuum (analyze) subscriptions",

@@ -175,12 +175,14 @@ format = "json"
 
 
 @asynccontextmanager
-async def the_shop(server: PostgresServer, name: str, customers: int) -> AsyncIterator[Database]:
-    """A database of its own with so many customers."""
+async def the_shop(
+    server: PostgresServer, name: str, customers: int, *more: str, **kinds: str
+) -> AsyncIterator[Database]:
+    """A database of its own with so many customers; `kinds` and `more` make them differ."""
     url = server.url_of(name)
     await administer(server.url, f"create database {name}")
     await make_shop(url, sandbox=True)
-    await administer(url, *people(customers, ends="vpnd_now() + interval '20 days'"))
+    await administer(url, *people(customers, ends="vpnd_now() + interval '20 days'", **kinds), *more)
     async with open_database(DatabaseSettings(url=Secret(url)), Limits(3, 3), instance_name="bench") as db:
         yield db
 
@@ -356,7 +358,7 @@ async def play_million(
     server: PostgresServer, folder: Path, api: Api, customers: int, seconds: float
 ) -> Million:
     """Count segments, begin, and watch the first minute."""
-    async with the_shop(server, "million", customers) as db:
+    async with the_shop(server, "million", customers, *BELONGINGS, **KINDS) as db:
         counts: dict[str, float] = {}
         counted = 0
         config = daemon_config(folder, "million", server.url_of("million"), api, LIMIT)
@@ -394,6 +396,29 @@ async def play_million(
     )
 
 
+#: Customers of a million that differ: SQL about customer number `n`, and what half of them have paid and own.
+KINDS: Final = {
+    "language": "case when n % 4 = 0 then 'ru' else 'en' end",
+    "created": "vpnd_now() - make_interval(days => n % 60)",
+    "trial": "n % 10 = 3",
+}
+BELONGINGS: Final = (
+    """
+    insert into purchases (public_id, customer_id, offer_id, method, currency, amount, shop_currency, shop_amount, status,
+                           request_key, received, expires_at, paid_at)
+    select 'p' || translate(lpad(customer_id::text, 16, '0'), '0189', 'abcd'), customer_id, offer_id, 'yookassa', 'RUB', 19900,
+           'RUB', 19900, 'paid', 'bench:' || customer_id, 19900, vpnd_now(), vpnd_now()
+    from subscriptions where customer_id % 2 = 0
+    """,
+    """
+    insert into accounts (kind, owner, currency, customer_id, balance)
+    select 'customer', id::text, 'RUB', id, id % 3 * 5000 from customers where id % 2 = 0
+    """,
+    "vacuum (analyze) purchases",
+    "vacuum (analyze) accounts",
+    "checkpoint",
+)
+
 SEGMENTS: Final = {
     "all": Segment(),
     "active": Segment(active=True),
@@ -402,6 +427,9 @@ SEGMENTS: Final = {
     "balance under 100": Segment(balance_under=10_000, currency="RUB"),
     "brought nobody, idle since 30 days, active, English": Segment(
         brought=False, idle_days=30, active=True, languages=["en"]
+    ),
+    "has bought, has a balance, active, no trial": Segment(
+        bought=True, balance_over=0, currency="RUB", active=True, trial=False
     ),
 }
 

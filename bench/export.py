@@ -1,8 +1,8 @@
 """What does an export of a million rows take: memory, time, and how long is a transaction open?
 
-A database with so many customers, a subscription and a settled payment each (two transfers a payment) is made, and each table is
-exported by the shop's own code, in a process of its own, with the pages of the shell and with those of the daemon. Then the
-figures of the same shop are counted, whose payments are spread over a year.
+A database with so many customers, a subscription, a settled payment (two transfers) and a line of the audit log each is made, and
+each table is exported by the shop's own code, in a process of its own, with the pages of the shell and, for the ledger, those
+of the daemon too. Then the figures of the same shop are counted, whose payments are spread over a year.
 
     ./dev bench export [--rows 1000000]
 
@@ -66,6 +66,17 @@ join house h on h.kind = case when n.sale then 'revenue' else 'clearing' end
 order by s.id
 """
 
+#: A line of the audit log for each customer.
+AUDIT = """
+insert into audit_log (at, actor, role, action, subject, before, after, reason)
+select vpnd_now() - interval '365 days' * (1 - n / %(count)s::float8), 'admin:' || 100 + n %% 7, 'support', 'give',
+       'customer:' || n, jsonb_build_object('days', n %% 30), jsonb_build_object('days', n %% 30 + 30), 'a node stood still'
+from generate_series(1, %(count)s) n
+"""
+#: How many rows an export is to have for each customer; of the plans, all periods in all currencies.
+PLANS = "select count(*) from offers o left join prices p on p.offer_id = o.id"
+KINDS = (("customers", 1), ("subscriptions", 1), ("payments", 1), ("ledger", 2), ("audit", 1), ("plans", 0))
+
 
 async def run(rows: int) -> bool:
     """Make the shop, export, tell; whether the bars are met."""
@@ -93,17 +104,23 @@ async def run(rows: int) -> bool:
             began = trio.current_time()
             ends = "vpnd_now() + make_interval(days => 30, secs => n % 30000)"
             await administer(
-                url, *people(rows, ends=ends), MONEY % {"count": rows}, "vacuum (analyze)", "checkpoint"
+                url,
+                *people(rows, ends=ends),
+                MONEY % {"count": rows},
+                AUDIT % {"count": rows},
+                "vacuum (analyze)",
+                "checkpoint",
             )
+            periods = int((await administer(url, PLANS))[0])
             print(f"{rows} customers made in {trio.current_time() - began:.0f} s", flush=True)
-            for what, count in (("customers", 1), ("subscriptions", 1), ("payments", 1), ("ledger", 2)):
+            for what, count in KINDS:
                 for page in (SHELL_PAGE, DAEMON_PAGE) if what == "ledger" else (SHELL_PAGE,):
                     path = Path(folder) / "export.csv"
                     found = await run_json(
                         sys.executable, HERE / "_export_vpnd.py", url, what, path, str(page)
                     )
                     above = found["peak"] - found["idle"]
-                    fine &= found["rows"] == rows * count
+                    fine &= found["rows"] == (rows * count or periods)
                     fine &= above <= MEMORY_BAR and found["transaction"] <= TRANSACTION_BAR
                     told.append((
                         what, str(page), f"{found['rows']:,}", f"{found['mb']:.0f}", f"{found['seconds']:.1f}",
