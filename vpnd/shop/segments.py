@@ -1,8 +1,9 @@
 """Segments: who of the customers is meant, counted and read a range of customers at a time.
 
-A segment is a set of conditions that all have to hold. Each becomes SQL over one range of customer ids, and bounds what it reads
-of other tables by the same range, so that a page of fifty thousand is one pass over three or four ranges of indexes and not
-fifty thousand look-ups. Whoever goes through all customers does it page by page, each statement by itself and in its turn.
+A segment is a set of conditions that all have to hold. Each becomes SQL over one range of customer ids: what his own row says, or
+whether he is in a set of ids that is read from another table, bounded by the same range, once a statement. So a page is
+one pass over a few ranges of indexes, whatever the planner expects. Whoever goes through all customers does it page by page, each
+statement by itself and in its turn.
 """
 
 from __future__ import annotations
