@@ -1,13 +1,14 @@
 #!/bin/sh
 # Installs, upgrades and removes vpnd on a server with systemd (Debian 12 and newer, Ubuntu 22.04 and newer).
 #
-#   install.sh [--shop] [--node] [--answers FILE] [--wheel FILE | --version X.Y.Z] [--lock FILE] [--no-start] [--root DIR]
+#   install.sh [--shop] [--node] [--answers FILE] [--node-answers FILE] [--wheel FILE | --version X.Y.Z] [--lock FILE]
+#              [--no-start] [--root DIR]
 #   install.sh --upgrade [same options]
 #   install.sh --remove [--purge] [--root DIR]
 #
 # --shop      the daemon (what is done without a word)     --node      the agent of a VPN node; both may be given
 # --answers   what `vpnd init` would ask, as a file; without it, it asks in the terminal if there is one, else a first
-#             configuration is written to be filled in
+#             configuration is written to be filled in; --node-answers is the same for a node and `vpnd init --node`
 # --wheel     install this file                            --version   install this version from the package index
 #             (without either: the checkout that this script stands in)
 # --lock      the dependencies with their hashes, in place of the packaged list; an empty file: none
@@ -22,7 +23,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 action=install
 start=yes
-shop='' node='' answers='' wheel='' version='' lock='' root='' purge=''
+shop='' node='' answers='' node_answers='' wheel='' version='' lock='' root='' purge=''
 
 say() { printf 'vpnd: %s\n' "$*"; }
 fail() {
@@ -44,6 +45,7 @@ while [ $# -gt 0 ]; do
     --shop) shop=yes ;;
     --node) node=yes ;;
     --answers) value "$@"; answers=$2; shift ;;
+    --node-answers) value "$@"; node_answers=$2; shift ;;
     --wheel) value "$@"; wheel=$2; shift ;;
     --version) value "$@"; version=$2; shift ;;
     --lock) value "$@"; lock=$2; shift ;;
@@ -61,6 +63,8 @@ done
 [ -z "$wheel" ] || [ -z "$version" ] || refuse "--wheel and --version exclude each other"
 [ -z "$wheel" ] || [ -f "$wheel" ] || refuse "$wheel: there is no such file"
 [ -z "$answers" ] || [ -f "$answers" ] || refuse "$answers: there is no such file"
+[ -z "$node_answers" ] || [ -f "$node_answers" ] || refuse "$node_answers: there is no such file"
+[ -z "$node_answers" ] || [ -n "$node" ] || refuse "--node-answers goes with --node"
 [ -z "$lock" ] || [ -f "$lock" ] || refuse "$lock: there is no such file"
 if [ -n "$root" ]; then
     [ -d "$root" ] || refuse "$root: there is no such folder"
@@ -246,6 +250,22 @@ first_answers() {
     live daemon-reload
 }
 
+# The same for a node, which is tried before it is written: its ports, the site that strangers see, the core.
+node_answered=''
+first_answers_of_node() {
+    if [ -n "$node_answers" ]; then
+        say "first configuration of the node, of the answers in $node_answers"
+        "$program/bin/vpnd" init --node --installer --no-input ${root:+--root "$root"} --answers "$node_answers" ||
+            fail "an answer is missing or does not hold; mend it and run this again"
+    elif [ -z "$root" ] && [ -t 0 ] && [ -t 1 ]; then
+        say "first questions about the node; Ctrl-C leaves them for later"
+        trap : INT # it ends the questions, and not this script
+        "$program/bin/vpnd" init --node --installer || say "for later: $program/bin/vpnd init --node --force"
+        trap - INT
+    fi
+    [ ! -e "$etc/node.toml" ] || node_answered=yes
+}
+
 fresh_shop=''
 configure() {
     if [ -n "$answers" ] && [ -e "$etc/vpnd.toml" ]; then
@@ -275,7 +295,11 @@ END
             (umask 077 && printf '%s\n' 'postgresql://vpnd@/vpnd?host=/run/postgresql' >"$secrets/database.url")
         fi
     fi
+    if [ -n "$node_answers" ] && [ -e "$etc/node.toml" ]; then
+        say "the answers are not read: /etc/vpnd/node.toml is there; vpnd init --node --force --answers FILE replaces it"
+    fi
     if [ -n "$node" ]; then
+        [ -e "$etc/node.toml" ] || first_answers_of_node
         if [ ! -e "$secrets/agent.token" ]; then
             say "making a token for the agent: /etc/vpnd/credentials/agent.token"
             (umask 077 && od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n' >"$secrets/agent.token")
@@ -359,8 +383,13 @@ next_steps() {
         echo "  shop       fill /etc/vpnd/vpnd.toml; CREDENTIALS_DIRECTORY=/etc/vpnd/credentials /opt/vpnd/bin/vpnd check-config"
         echo "  start      systemctl start vpnd.socket vpnd.service; systemctl status vpnd"
     fi
-    if [ -n "$node" ]; then
-        echo "  node       fill /etc/vpnd/node.toml; CREDENTIALS_DIRECTORY=/etc/vpnd/credentials /opt/vpnd/bin/vpnd check-config --node"
+    if [ -n "$node_answered" ] && [ -n "$start" ]; then
+        echo "  node       systemctl status vpnd-node; what the shop has to be told stands above"
+    elif [ -n "$node_answered" ]; then
+        echo "  node       systemctl enable --now vpnd-node; what the shop has to be told stands above"
+    elif [ -n "$node" ]; then
+        echo "  node       /opt/vpnd/bin/vpnd init --node --force asks for what is needed, checks it and writes it; or by hand:"
+        echo "             fill /etc/vpnd/node.toml; CREDENTIALS_DIRECTORY=/etc/vpnd/credentials /opt/vpnd/bin/vpnd check-config --node"
         echo "             systemctl start vpnd-node; journalctl -u vpnd-node | grep fingerprint"
     fi
 }

@@ -11,6 +11,8 @@ import pytest
 from vpnd.config import load_settings
 from vpnd.shell.init_dialogue import Dialogue, missing
 from vpnd.shell.init_files import put
+from vpnd.shell.init_node_questions import NODE_QUESTIONS
+from vpnd.shell.init_node_writing import compose_node
 from vpnd.shell.init_questions import QUESTIONS, Answers
 from vpnd.shell.init_sources import gather
 from vpnd.shell.init_writing import Layout, compose, secrets_of
@@ -50,7 +52,8 @@ def test_every_mark_has_a_block_of_a_known_kind() -> None:
         text = page.read_text("utf-8")
         kinds = MARK.findall(text)
         assert kinds == [match[1] for match in EXAMPLE.finditer(text)], page.name
-        assert set(kinds) <= {"daemon", "agent", "plans", "answers", "dialogue"}, page.name
+        known = {"daemon", "agent", "plans", "answers", "dialogue", "node_answers", "node_dialogue"}
+        assert set(kinds) <= known, page.name
         found += len(kinds)
     assert found >= 4
 
@@ -95,11 +98,25 @@ def test_a_file_of_answers_is_taken(kind: str, text: str, tmp_path: Path) -> Non
     assert [node.name for node in settings.nodes] == ["berlin"]
 
 
-@pytest.mark.parametrize(("kind", "text"), examples("dialogue"))
+@pytest.mark.parametrize(("kind", "text"), examples("node_answers"))
+def test_a_nodes_file_of_answers_is_taken(kind: str, text: str, tmp_path: Path) -> None:
+    """`vpnd init --node` misses nothing in it, and what it writes is a configuration."""
+    assert kind == "node_answers"
+    file, layout = tmp_path / "answers.toml", Layout(tmp_path / "node.toml", tmp_path / "credentials")
+    file.write_text(text, "utf-8")
+
+    given = gather({}, {}, file, layout.secrets, take_secrets=True, questions=NODE_QUESTIONS)
+    answers = Answers(given=given)
+    assert missing(given, answers, NODE_QUESTIONS) == []
+    put(compose_node(answers, layout, CREDENTIALS["agent.token"], by_the_unit=False), layout)
+    assert load_settings(layout.config, {}, role="agent").agent.inbounds[0].port == 443
+
+
+@pytest.mark.parametrize(("kind", "text"), examples("dialogue", "node_dialogue"))
 def test_a_dialogue_is_the_programs(kind: str, text: str) -> None:
     """The questions that a page shows are asked in these words and in this order, with these hints."""
-    assert kind == "dialogue"
-    asked = [question for question in QUESTIONS if question.asked]
+    questions = QUESTIONS if kind == "dialogue" else NODE_QUESTIONS
+    asked = [question for question in questions if question.asked]
     shown = re.findall(r"^ ?(\d+)\. (.*)$", text, re.MULTILINE)
     assert [int(number) for number, _ in shown] == list(range(1, len(shown) + 1))
     found = [next(question for question in asked if words.startswith(question.words)) for _, words in shown]
@@ -107,7 +124,7 @@ def test_a_dialogue_is_the_programs(kind: str, text: str) -> None:
     hints = [
         line.strip()
         for line in text.splitlines()
-        if line.startswith("   ") and not line.startswith("   ok: ")
+        if line.startswith("   ") and not line.startswith(("   ok: ", "   note: "))
     ]
     assert hints
     assert set(hints) <= {question.hint for question in found}

@@ -67,18 +67,27 @@ class Terminal:
         self.until(prompt)
         os.write(self._master, f"{line}\n".encode())
 
-    def end(self) -> int:
+    def press(self, key: str) -> None:
+        """Press a key; a control character does what it does at a terminal."""
+        os.write(self._master, key.encode())
+
+    def end(self, patience: float = 300.0) -> int:
         """Read to the end, and return how it ended."""
+        end = time.monotonic() + patience
         while self._hear():
-            pass
+            if time.monotonic() > end:
+                raise Fault(f"no end within {patience:g} s: {self.screen[-1500:]}")
         return self.process.wait(60)
 
     def _hear(self) -> bool:
-        ready, _, _ = select.select([self._master], [], [], 120)
+        """Read what comes within a second; False at the end."""
+        ready, _, _ = select.select([self._master], [], [], 1.0)
+        if not ready:
+            return True
         try:
-            came = os.read(self._master, 65536) if ready else b""
+            came = os.read(self._master, 65536)
         except OSError:  # nobody has the other side any more
-            came = b""
+            return False
         self.screen += came.decode(errors="replace").replace("\r\n", "\n")
         return bool(came)
 

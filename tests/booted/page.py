@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from machine import CRYPTOPAY, ROOT, TELEGRAM, Chapter, Fault
+from tour import INSIDE
 
 from vpnd.sandbox.world import BOT_TOKEN, CRYPTO_TOKEN
 
@@ -24,6 +25,12 @@ INSTEAD = (
     (r"install\.sh --node\b.*$", "install.sh --shop --node"),  # beside the shop, as the page's comment has it
 )
 ANSWERS = {"telegram.token": BOT_TOKEN, "cryptopay.token": CRYPTO_TOKEN}
+
+#: The site that the page has strangers see: it answers in a network of its own, one hop away.
+SITE = "www.example.org"
+SITE_ADDRESS = "198.51.100.1"
+#: The address that the page gives the node.
+NODE_ADDRESS = "203.0.113.10"
 
 #: What is typed where the page shows nothing.
 SECRETS = {"Token of the bot": BOT_TOKEN, "Token of the Crypto Pay app": CRYPTO_TOKEN}
@@ -56,7 +63,10 @@ def blocks_of(section: str) -> Iterator[Block]:
 class Page(Chapter):
     """A new user, who has read the page and nothing else."""
 
-    needed = ("what stands around it", "the shop")
+    needed = ("what stands around it", "a site to borrow from", "the shop")
+
+    #: The terminal of the last dialogue.
+    _screen = ""
 
     def step_what_stands_around_it(self) -> str:
         """Telegram and Crypto Pay, in an environment of their own, and the answers of somebody who types."""
@@ -72,6 +82,26 @@ class Page(Chapter):
             (m.root / "srv" / "answers" / name).write_text(value)
         return "a sandbox, and two tokens"
 
+    def step_a_site_to_borrow_from(self) -> str:
+        """As the world has it for a node: a name, an address elsewhere, a certificate that this system trusts."""
+        m = self.machine
+        m.run("/srv/sandbox/bin/pip install -q cryptography")
+        m.run(
+            f"systemd-run --quiet --unit=site -p PrivateNetwork=yes /srv/sandbox/bin/python {INSIDE}/site.py {SITE} /run/site.crt"
+        )
+        m.until("the site's certificate", lambda: m.run("test -s /run/site.crt", check=False).returncode == 0)
+        there = f"nsenter --target={m.show('site', 'MainPID')} --net ip"
+        for command in (
+            f"ip link add world type veth peer name site && ip link set site netns {m.show('site', 'MainPID')}",
+            f"ip address add {NODE_ADDRESS}/24 dev world && ip link set world up && ip route add {SITE_ADDRESS} dev world",
+            f"{there} address add {SITE_ADDRESS}/32 dev site && {there} link set site up && {there} link set lo up",
+            f"{there} route add {NODE_ADDRESS} dev site",
+            f"echo {SITE_ADDRESS} {SITE} >> /etc/hosts",
+            "cp /run/site.crt /usr/local/share/ca-certificates/site.crt && update-ca-certificates",
+        ):
+            m.run(command)
+        return m.out(f"curl -fsS --http1.1 --tlsv1.3 https://{SITE}/")
+
     def step_the_shop(self) -> str:
         m = self.machine
         count = self._follow("The shop")
@@ -81,18 +111,22 @@ class Page(Chapter):
         return f"{count} blocks; {m.show('vpnd', 'StatusText')}; the bot answers /start"
 
     def step_a_node(self) -> str:
-        """On the same machine; the token is copied and named as the page tells in words."""
+        """On the same machine; what the program has printed for the shop is pasted."""
         m = self.machine
         count = self._follow("A node")
-        m.run("cp /etc/vpnd/credentials/agent.token /etc/vpnd/credentials/nodes.berlin.token")
-        m.run(
-            "printf '[Service]\\nLoadCredential=nodes.berlin.token:/etc/vpnd/credentials/nodes.berlin.token\\n'"
-            " > /etc/systemd/system/vpnd.service.d/berlin.conf"
-        )
-        m.run("systemctl daemon-reload && systemctl restart vpnd")
+        printed = self._screen.partition("shows here.\n\n")[2].partition("\nvpnd: ")[0]
+        if "[[nodes]]" not in printed:
+            raise Fault(self._screen[-1500:])
+        m.run(f"set -e\n{printed}")
         m.ready()
         m.until("the node", lambda: m.show("vpnd", "StatusText") == "serving customers; 1 node", 45)
-        return f"{count} blocks; {m.show('vpnd', 'StatusText')}"
+        told = re.search(r"ok: (Xray .*)", self._screen)
+        if told is None:
+            raise Fault("the core was not tried")
+        sees = m.out(
+            f"curl -fsS --http1.1 --tlsv1.3 --connect-to {SITE}:443:{NODE_ADDRESS}:443 https://{SITE}/"
+        )
+        return f"{count} blocks; {told[1]}; it sees {sees!r} there; {m.show('vpnd', 'StatusText')}"
 
     def step_an_upgrade(self) -> str:
         count = self._follow("Upgrade")
@@ -114,20 +148,23 @@ class Page(Chapter):
     def _follow(self, section: str) -> int:
         """Do what the blocks of a section say; return how many there were."""
         m, count = self.machine, 0
-        dialogue = next((one.text for one in blocks_of(section) if one.example == "dialogue"), "")
+        dialogue = next((one.text for one in blocks_of(section) if one.example.endswith("dialogue")), "")
         for block in blocks_of(section):
-            if block.language == "sh" and dialogue and block.text.strip().endswith("contrib/install.sh"):
-                self._answer(block.text.strip(), dialogue)
-            elif block.language == "sh":
-                text = block.text
-                for pattern, other in INSTEAD:
-                    text = re.sub(pattern, other, text, flags=re.MULTILINE)
-                m.run(f"set -e\n{text}")
-            elif block.example in ("daemon", "agent"):
-                self._configure(block)
-            else:
+            if block.language != "sh" and block.example not in ("daemon", "agent"):
                 continue
             count += 1
+            if block.language != "sh":
+                self._configure(block)
+                continue
+            text = block.text
+            for pattern, other in INSTEAD:
+                text = re.sub(pattern, other, text, flags=re.MULTILINE)
+            before, _, last = text.strip().rpartition("\n")
+            if dialogue and "contrib/install.sh" in last:
+                m.run(f"set -e\n{before}")
+                self._answer(last, dialogue)
+            else:
+                m.run(f"set -e\n{text}")
         if not count:
             raise Fault(f"docs/install.md has no block in its section {section!r}")
         return count
@@ -141,7 +178,8 @@ class Page(Chapter):
                 prompt, _, answer = line.rpartition(":")
                 words = re.split(r" [\[(]", prompt)[0]
                 terminal.answer(words, SECRETS.get(words, answer.strip()))
-            if terminal.end() != 0:
+            code, self._screen = terminal.end(), terminal.screen
+            if code != 0:
                 raise Fault(terminal.screen[-1500:])
 
     def _configure(self, block: Block) -> None:

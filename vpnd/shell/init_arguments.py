@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from vpnd.shell.arguments import DAEMON_CONFIG, Commands
+from vpnd.shell.arguments import DAEMON_CONFIG, NODE_CONFIG, Commands
 
 __all__ = ["add"]
 
@@ -40,6 +42,20 @@ _QUESTIONS: Final[tuple[tuple[str, bool], ...]] = (
     ("node.fingerprint", False),
 )
 
+#: Likewise, of `vpnd init --node`.
+_NODE_QUESTIONS: Final[tuple[tuple[str, bool], ...]] = (
+    ("node.name", False),
+    ("agent.listen", False),
+    ("agent.public_host", False),
+    ("inbound.listen", False),
+    ("inbound.port", False),
+    ("inbound.target", False),
+    ("agent.core", False),
+    ("agent.state", False),
+    ("agent.token", True),
+    ("inbound.sni", False),
+)
+
 
 def add(commands: Commands) -> None:
     """Add the command."""
@@ -49,8 +65,11 @@ def add(commands: Commands) -> None:
         description="Writes a first configuration. What no option, no environment variable and no file of answers has said is"
         " asked in the terminal; without one, defaults are taken and what has none is named.",
     )
+    init.add_argument("--node", action="store_true", help="of a VPN node, on its server, and not of the shop")
     where = init.add_argument_group("where it goes")
-    where.add_argument("--config", type=Path, metavar="FILE", help=f"default: {DAEMON_CONFIG}")
+    where.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"default: {DAEMON_CONFIG}; {NODE_CONFIG} with --node"
+    )
     where.add_argument(
         "--credentials",
         type=Path,
@@ -74,16 +93,62 @@ def add(commands: Commands) -> None:
     answers = init.add_argument_group(
         "answers", "each question; those of the configuration's keys also by VPND_<SECTION>__<KEY>"
     )
-    for name, secret in _QUESTIONS:
-        word = name.replace(".", "-").replace("_", "-")
-        if secret:
-            answers.add_argument(f"--{word}-file", dest=name, type=Path, metavar="FILE", help="that holds it")
-        else:
-            answers.add_argument(f"--{word}", dest=name, metavar=word.rpartition("-")[2].upper())
+    _add_answers(answers, _QUESTIONS)
+    of_node = init.add_argument_group("answers with --node", "beside --node-name")
+    _add_answers(of_node, [each for each in _NODE_QUESTIONS if each not in _QUESTIONS])
     init.set_defaults(command=_init)
 
 
+def _add_answers(group: argparse._ArgumentGroup, questions: Iterable[tuple[str, bool]]) -> None:
+    for name, secret in questions:
+        word = name.replace(".", "-").replace("_", "-")
+        if secret:
+            group.add_argument(f"--{word}-file", dest=name, type=Path, metavar="FILE", help="that holds it")
+        else:
+            group.add_argument(f"--{word}", dest=name, metavar=word.rpartition("-")[2].upper())
+
+
+def _needless(arguments: argparse.Namespace) -> bool:
+    """Say which answers nobody asks for, of the shop or of a node; whether there were any."""
+    own, others = (_NODE_QUESTIONS, _QUESTIONS) if arguments.node else (_QUESTIONS, _NODE_QUESTIONS)
+    given = [name for name, _ in others if (name, _) not in own and vars(arguments)[name] is not None]
+    for name in given:
+        sys.stderr.write(
+            f"vpnd init: nobody asks for {name} {'with' if arguments.node else 'without'} --node\n"
+        )
+    return bool(given)
+
+
+def _init_node(arguments: argparse.Namespace) -> int:
+    from vpnd.shell.init_node import NodeOrder, init_node
+    from vpnd.shell.init_writing import Layout
+
+    config = arguments.config or NODE_CONFIG
+    given = vars(arguments)
+    return init_node(
+        NodeOrder(
+            layout=Layout(
+                config=config.absolute(),
+                secrets=(arguments.credentials or config.parent / "credentials").absolute(),
+                root=arguments.root.absolute(),
+            ),
+            by_the_unit=config == NODE_CONFIG,
+            options={name: given[name] for name, _ in _NODE_QUESTIONS},
+            answers=arguments.answers,
+            environ=os.environ,
+            force=arguments.force,
+            questions=not arguments.no_input,
+            checks=not arguments.no_checks,
+            installer=arguments.installer,
+        )
+    )
+
+
 def _init(arguments: argparse.Namespace) -> int:
+    if _needless(arguments):
+        return 2
+    if arguments.node:
+        return _init_node(arguments)
     from vpnd.shell.init import Order, init
     from vpnd.shell.init_writing import Layout
 

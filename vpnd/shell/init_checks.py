@@ -32,7 +32,7 @@ from vpnd.telegram.errors import Blocked, TelegramError, Unauthorized
 from vpnd.telegram.outgoing import open_sender
 from vpnd.telegram.sender import Lane, Sender
 
-__all__ = ["SECONDS", "present_certificate", "run_check"]
+__all__ = ["SECONDS", "bounded", "present_certificate", "run_check"]
 
 #: Seconds for a check. The slowest, YooKassa, answers within a few.
 SECONDS: Final = 20.0
@@ -43,10 +43,15 @@ _NETWORK: Final = (
 
 
 async def run_check(name: CheckName, answers: Answers) -> Verdict:
+    """Make one check of the shop's, as `bounded` does."""
+    return await bounded(_CHECKS[name], answers)
+
+
+async def bounded(check: Callable[[Answers], Awaitable[Verdict]], answers: Answers) -> Verdict:
     """Make one check, within `SECONDS`. Never raises but for a cancellation: what nobody foresaw is a doubt of its own."""
     with trio.move_on_after(SECONDS):
         try:
-            return await _CHECKS[name](answers)
+            return await check(answers)
         except Exception as error:
             return doubt(f"could not be checked: {described(error)}", "report it; the answer can be kept")
     return doubt(

@@ -82,13 +82,15 @@ class Terminal(Protocol):
         ...
 
 
-def missing(given: Mapping[str, Given], answers: Answers) -> list[str]:
+def missing(
+    given: Mapping[str, Given], answers: Answers, questions: Sequence[Question] = QUESTIONS
+) -> list[str]:
     """Fill in what was given and what has a default; return a sentence for each answer that is missing, malformed or needless.
 
     Nothing is asked and nothing is checked.
     """
     faults = []
-    for question in QUESTIONS:
+    for question in questions:
         source = given.get(question.name)
         if not question.needed(answers):
             faults += _needless(question, source, answers)
@@ -105,10 +107,10 @@ def missing(given: Mapping[str, Given], answers: Answers) -> list[str]:
     return faults
 
 
-def malformed(given: Mapping[str, Given]) -> list[str]:
+def malformed(given: Mapping[str, Given], questions: Sequence[Question] = QUESTIONS) -> list[str]:
     """Return a sentence for each malformed answer that nobody would be asked for again."""
     faults = []
-    for question in QUESTIONS:
+    for question in questions:
         source = given.get(question.name)
         if source is not None and not question.asked:
             try:
@@ -136,6 +138,7 @@ class Dialogue:
         check: makes a live check; None: nothing is checked.
         tell: tells a verdict where nobody is asked.
         present: says which certificate an agent on this machine shows.
+        questions: all there are, in their order: the shop's, or a node's.
         faults: what was wrong without a terminal.
     """
 
@@ -145,6 +148,7 @@ class Dialogue:
     check: Check | None
     present: Present = lambda _url: None
     tell: Callable[[Question, Verdict], None] = lambda _question, _verdict: None
+    questions: Sequence[Question] = QUESTIONS
     faults: list[str] = field(factory=list)
     _settled: set[str] = field(factory=set)
     _asked: set[str] = field(factory=set)
@@ -169,12 +173,12 @@ class Dialogue:
 
     def unused(self) -> list[str]:
         """Return a sentence for each answer that was given and is not used."""
-        left = [question for question in QUESTIONS if not question.needed(self.answers)]
+        left = [question for question in self.questions if not question.needed(self.answers)]
         return [fault for one in left for fault in _needless(one, self.given.get(one.name), self.answers)]
 
     def _next(self) -> Question | None:
         """The first question that is open. What is not needed any more is forgotten on the way."""
-        for question in QUESTIONS:
+        for question in self.questions:
             if not question.needed(self.answers):
                 self.answers.drop(question)
                 self._settled.discard(question.name)

@@ -21,7 +21,10 @@ from vpnd.shop.money import EXPONENTS
 
 __all__ = ["LOCAL_DATABASE", "QUESTIONS", "Answers", "CheckName", "Question", "is_here", "question_named"]
 
-CheckName = Literal["telegram", "admins", "database", "cryptopay", "yookassa", "public_url", "node"]
+CheckName = Literal[
+    "telegram", "admins", "database", "cryptopay", "yookassa", "public_url", "node",
+    "listen", "public_host", "port", "site",
+]  # fmt: skip
 
 #: The PostgreSQL of this machine, by its socket: who asks is known by his system user, and no password exists.
 LOCAL_DATABASE: Final = "postgresql://vpnd@/vpnd?host=/run/postgresql"
@@ -34,7 +37,8 @@ class Answers:
     """What was answered so far, by the names of the questions: the text as it was given, and the value that it means.
 
     Attributes:
-        learned: what checks came to know: `bot` (the bot's name), `presented` (the fingerprint that a node shows).
+        learned: what checks came to know: `bot` (the bot's name), `presented` (the fingerprint that a node shows); on a
+            node what its machine tells: `name`, `listen`, `address`.
         zone: the time zone of this machine.
         agent_token: the token of an agent on this machine.
         given: the names of what is answered beforehand.

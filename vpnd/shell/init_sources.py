@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ def gather(
     secrets: Path,
     *,
     take_secrets: bool,
+    questions: Sequence[Question] = QUESTIONS,
 ) -> dict[str, Given]:
     """Return what is given, by the names of the questions; the first that has an answer wins.
 
@@ -39,14 +40,15 @@ def gather(
             `<key>_file`.
         secrets: the folder of secrets.
         take_secrets: whether those that are there already count as answers.
+        questions: what is asked.
 
     Raises:
         AnswersWrong: a file cannot be read, or has a name that nobody asks for.
     """
     faults: list[str] = []
-    document = _document(answers, faults) if answers is not None else {}
+    document = _document(answers, questions, faults) if answers is not None else {}
     given: dict[str, Given] = {}
-    for question in QUESTIONS:
+    for question in questions:
         try:
             found = _found(question, options, environ, document, answers)
             if found is None and take_secrets and question.secret and "." in question.name:
@@ -101,7 +103,7 @@ def secret_in(place: Path) -> str:
     return text
 
 
-def _document(path: Path, faults: list[str]) -> dict[str, str]:
+def _document(path: Path, questions: Sequence[Question], faults: list[str]) -> dict[str, str]:
     """Read a file of answers as texts by the names of the questions."""
     try:
         document = tomllib.loads(path.read_text("utf-8"))
@@ -116,8 +118,8 @@ def _document(path: Path, faults: list[str]) -> dict[str, str]:
             if isinstance(value, dict)
             else {name: value}
         )
-    known = [question.name for question in QUESTIONS]
-    known += [f"{question.name}_file" for question in QUESTIONS if question.secret]
+    known = [question.name for question in questions]
+    known += [f"{question.name}_file" for question in questions if question.secret]
     texts = {}
     for name, value in flat.items():
         if name not in known:
