@@ -9,6 +9,7 @@ of making one; packages come from there, Python's from wheels that are fetched b
 The chapters, each in a fresh copy; without a name all are played:
 
     life      install, start, reload, kill -9, a hang, a node, an upgrade, one that does not start, removal
+    upgrade   the version before the newest change of the schema, with customers, is brought up to date
     tour      every flow of customers and operators under the very unit; journal, catalog, secrets, reload, load, watchdog
     readme    the two commands of README.md, as a newcomer types them
     page      docs/install.md word for word, up to a shop that answers, a node, an upgrade and the removal
@@ -45,16 +46,18 @@ from page import Page
 from readme import Readme
 from tour import WholeTour
 from troubles import Reload, Secrets, Watchdog
+from upgrade import Upgrade, fetch_former
 
 #: What is played one after the other in one system.
 CHAPTERS: dict[str, tuple[type[Chapter], ...]] = {
     "life": (Life,),
+    "upgrade": (Upgrade,),
     "tour": (WholeTour, Journal, Reload, Secrets, Watchdog),
     "readme": (Readme,),
     "page": (Page,),
 }
 #: What a chapter needs beside what an operator's server gets.
-MORE = {"tour": fetch_players, "readme": fetch_tools, "page": fetch_build}
+MORE = {"upgrade": fetch_former, "tour": fetch_players, "readme": fetch_tools, "page": fetch_build}
 
 say = partial(print, flush=True)
 
