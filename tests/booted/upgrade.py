@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -145,9 +146,10 @@ class Upgrade(Chapter):
             f"{AS_ROOT} {former}/bin/vpnd migrate",
             check=False,
         )
-        if done.returncode == 0:
-            raise Fault(done.stdout + done.stderr)
-        return (done.stdout + done.stderr).strip().splitlines()[-1]
+        said = re.search(r"the schema is at .*", done.stdout + done.stderr)
+        if done.returncode == 0 or said is None:
+            raise Fault((done.stdout + done.stderr)[-800:])
+        return said[0]
 
     def _says(self, number: int, text: str) -> None:
         who = {"id": number, "first_name": f"Customer {number}", "language_code": "en"}

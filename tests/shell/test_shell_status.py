@@ -93,7 +93,7 @@ def test_everything_is_shown() -> None:
     text = shown({**WHOLE, "service": {**WHOLE["service"], "since": time.time() - 7200}})
 
     for part in (
-        "vpnd-1 0.1.0, up 2.0 h: serving customers", "telegram: backing off (OSError: no route)", "node_silent", "berlin",
+        "vpnd-1 0.1.0, up 2 h: serving customers", "telegram: backing off (OSError: no route)", "node_silent", "berlin",
         "renewal: paused by 4711", "expiry", "0.25 s", "1,234", "paused", "activation", "never", "5,000", "dead letters",
         "broadcast 20", "handler 4/15", "17", "worker expiry", "31 ms", "12% of a core", "143 MB", "cryptopay", "300 XTR",
         "at least 1", "past their end",
@@ -166,14 +166,70 @@ def test_eighty_columns_hold_it() -> None:
     assert "outbox message" not in text
     assert "(io_task 13)" in text
     heading = next(line for line in text.splitlines() if line.startswith("worker "))
-    assert heading.split() == [
-        "worker",
-        "every",
-        "last",
-        "run",
-        "outcome",
-        "took",
-        "items",
-        "failing",
-        "state",
+    assert heading.split() == ["worker", "every", "last", "run", "outcome", "took", "items", "state"]
+
+
+def test_no_word_is_cut_at_eighty_columns() -> None:
+    """Not of the longest worker there is, which fails, is at work and has been going for days."""
+    longest = worker(
+        name="reconciliation_cryptopay",
+        interval=86400.0,
+        failures_in_a_row=12,
+        last_outcome="failed",
+        items=12345,
+    )
+    text = io.StringIO()
+    Console(file=text, width=80).print(
+        draw({**WHOLE, "workers": [longest, worker(name="reminders", awake=True)]})
+    )
+
+    assert "…" not in text.getvalue()
+    row = next(line for line in text.getvalue().splitlines() if line.startswith("reconciliation_cryptopay"))
+    assert row.split("  ")[1].strip() == "1 d"
+    assert row.rstrip().endswith("12 fails")
+
+
+def test_what_needs_somebody_stands_first() -> None:
+    """A low terminal cuts off the end of `--watch`: alarms, nodes and queues come first, and of the workers those that fail."""
+    text = shown(WHOLE)
+
+    order = [
+        "node_silent",
+        "renewal: paused",
+        "berlin ",
+        "past their end",
+        "inbox",
+        "pool ",
+        "worker ",
+        "activation",
     ]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert text.index("activation") < text.index("renewal  ") < text.index("expiry  ")
+
+
+def test_a_node_that_is_silent_stands_out() -> None:
+    """It is asked every ten seconds: half a minute is too long; who serves the wrong people is worse."""
+    fine = {
+        "name": "berlin",
+        "seen_at": "x",
+        "silent_for": 9.0,
+        "behind": 0,
+        "expired_but_on": 0,
+        "paid_but_off": 0,
+    }
+
+    def styles(**changes: Any) -> str:
+        text = io.StringIO()
+        nodes = {"nodes": [{**fine, **changes}], "overdue": 0}
+        Console(file=text, width=80, force_terminal=True, color_system="standard").print(
+            draw({"nodes": nodes})
+        )
+        return text.getvalue()
+
+    assert "\x1b[3" not in styles()
+    assert "\x1b[33m" in styles(silent_for=5400.0)
+    assert "1.5 h ago" in styles(silent_for=5400.0)
+    assert "\x1b[33m" in styles(seen_at=None)
+    assert "\x1b[31m" in styles(silent_for=5400.0, paid_but_off=1)
+    assert "no node" in shown({"nodes": {"nodes": [], "overdue": 0}})

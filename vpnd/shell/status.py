@@ -26,6 +26,8 @@ __all__ = ["draw", "status"]
 
 #: Seconds between two pictures of `--watch`.
 EVERY: Final = 2.0
+#: Seconds of silence after which a node's line stands out: it is asked every 10 s.
+AWAY: Final = 30.0
 
 _MB: Final = 1024 * 1024
 
@@ -96,19 +98,22 @@ def _switches(value: Mapping[str, Any]) -> RenderableType:
 
 
 def _workers(value: Sequence[Mapping[str, Any]]) -> RenderableType:
-    table = _table("worker", "every", "last run", "outcome", "took", "items", "failing", "state")
-    for worker in value:
-        state = "paused" if worker["paused"] else "at work" if worker["awake"] else ""
+    table = _table("worker", "every", "last run", "outcome", "took", "items", "state")
+    # Who has something to say first: what a low terminal cuts off are workers that are well.
+    for worker in sorted(value, key=lambda one: (not one["failures_in_a_row"], not one["paused"])):
         failing = worker["failures_in_a_row"]
+        states = (
+            f"{failing} fails" if failing > 1 else "1 fail" if failing else "",
+            "paused" if worker["paused"] else "at work" if worker["awake"] else "",
+        )
         table.add_row(
             worker["name"],
-            f"{worker['interval']:g} s",
+            _span(worker["interval"]),
             _ago(worker["last_end"]),
             worker["last_outcome"] or "-",
             "-" if worker["last_duration"] is None else f"{worker['last_duration']:.2f} s",
             f"{worker['items']:,}",
-            str(failing) if failing else "",
-            state,
+            ", ".join(filter(None, states)),
             style="red" if failing else "yellow" if worker["paused"] else "",
         )
     return table
@@ -120,12 +125,12 @@ def _queues(value: Mapping[str, Any]) -> RenderableType:
     table.add_row(
         "inbox",
         f"{value['inbox_pending']:,}{f' ({money} with money)' if money else ''}",
-        f"{value['inbox_age']:.0f} s",
+        _span(value["inbox_age"]) if value["inbox_pending"] else "",
     )
     ready = value["outbox_ready"]
     for kind, age in sorted(value["outbox_age"].items()):
         if ready.get(kind):
-            table.add_row(f"outbox {kind}", f"{ready[kind]:,}", f"{age:.0f} s")
+            table.add_row(f"outbox {kind}", f"{ready[kind]:,}", _span(age))
     if not any(ready.values()):
         table.add_row("outbox", "0", "")
     dead = value["dead_letters"]
@@ -164,17 +169,19 @@ def _nodes(value: Mapping[str, Any]) -> RenderableType:
     table = _table("node", "last contact", "behind", "expired but on", "paid but off")
     for node in value["nodes"]:
         wrong = node["expired_but_on"] or node["paid_but_off"]
+        away = node["seen_at"] is None or node["silent_for"] > AWAY
         table.add_row(
             node["name"],
-            "never" if node["seen_at"] is None else f"{node['silent_for']:.0f} s ago",
+            "never" if node["seen_at"] is None else f"{_span(node['silent_for'])} ago",
             f"{node['behind']:,}",
             f"{node['expired_but_on']:,}",
             f"{node['paid_but_off']:,}",
-            style="red" if wrong else "",
+            style="red" if wrong else "yellow" if away else "",
         )
+    parts: list[RenderableType] = [table] if value["nodes"] else [Text("no node", style="yellow")]
     if value["overdue"]:
-        table.add_row("past their end and not expired", "", f"{value['overdue']:,}", "", "", style="red")
-    return table
+        parts.append(Text(f"past their end and not expired: {value['overdue']:,}", style="red"))
+    return Group(*parts)
 
 
 def _loop(value: Mapping[str, Any]) -> RenderableType:
@@ -214,18 +221,19 @@ def _money(value: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table
 
 
+#: From what needs somebody to what is only good to know: a low terminal shows the beginning.
 _PARTS: Final[tuple[tuple[str, Callable[[Any], RenderableType]], ...]] = (
     ("service", _service),
     ("alarms", _alarms),
     ("switches", _switches),
-    ("workers", _workers),
+    ("nodes", _nodes),
     ("queues", _queues),
     ("lanes", _lanes),
     ("pools", _pools),
-    ("nodes", _nodes),
     ("loop", _loop),
     ("process", _process),
     ("money", _money),
+    ("workers", _workers),
 )
 
 
@@ -240,11 +248,15 @@ def _ago(moment: float | None) -> str:
     """Say how long ago a moment of Unix time was, in the largest unit that fits."""
     if not moment:
         return "never"
-    seconds = max(0.0, time.time() - moment)
+    return _span(max(0.0, time.time() - moment))
+
+
+def _span(seconds: float) -> str:
+    """Say how long something is, in the largest unit that fits."""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
+            return f"{round(seconds / size, 1):g} {unit}"
+    return f"{round(seconds, 1):g} s" if seconds < 1 else f"{seconds:.0f} s"
 
 
 def _decimal(amount: int, currency: str) -> str:
