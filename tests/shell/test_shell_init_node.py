@@ -359,6 +359,18 @@ async def test_a_script_is_told_what_is_missing_wrong_or_needless(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_keys_that_cannot_be_read_are_left_alone(tmp_path: Path) -> None:
+    """Every customer's link depends on them: it is said, and no configuration is written."""
+    keys = tmp_path / "etc" / "node-state" / "reality.json"
+    keys.parent.mkdir(parents=True)
+    keys.write_text("{ half")
+    said = await vpnd({}, *words(tmp_path, LEAST), "--no-checks")
+
+    assert (said.code, "restore it. No configuration was written" in said.err) == (1, True), said
+    assert keys.read_text() == "{ half"
+    assert not (tmp_path / "etc" / "node.toml").exists()
+
+
 async def test_a_person_at_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each question with what helps; an answer that does not hold is asked again; Ctrl-C before the last leaves nothing."""
     async with a_site(tmp_path, monkeypatch) as targets:

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -110,6 +111,11 @@ def init_node(order: NodeOrder) -> int:
 
 def _init(order: NodeOrder) -> int:
     layout = order.layout
+    if find_spec("cryptography") is None:  # it comes with the extra "node", as the core and its client do
+        _complain(
+            'what a node needs is not installed here: pip install "vpnd[node]", or contrib/install.sh --node'
+        )
+        return FAILED
     if layout.on_disk(layout.config).exists() and not order.force:
         _complain(
             f"{layout.config} is there already; --force replaces it and keeps a copy, --config FILE writes another one"
@@ -193,8 +199,11 @@ def _write(order: NodeOrder, answers: Answers, person: Person | None) -> int:
         _complain("nothing was written")
         return FAILED
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from here on something is written, in milliseconds
+    made = _identity(order, answers)
+    if made is None:
+        return FAILED
     copies = put(files, layout)
-    fingerprint, certificate = _identity(order, answers)
+    fingerprint, certificate = made
     for file in files:
         sys.stdout.write(f"wrote  {file.path}\n")
     for copy in copies:
@@ -221,13 +230,20 @@ def _take(file: Planned, token: str) -> None:
         load_settings(place, {"VPND_AGENT__TOKEN": token}, role="agent")
 
 
-def _identity(order: NodeOrder, answers: Answers) -> tuple[str, Path]:
-    """Make the certificate and the keys of customers' links, or find them; return its fingerprint and its place."""
-    from vpnd.agent.identity import load_identity
+def _identity(order: NodeOrder, answers: Answers) -> tuple[str, Path] | None:
+    """Make the certificate and the keys of customers' links, or find them; return its fingerprint and its place.
+
+    None, and a word, if files that are there cannot be read: they are never replaced.
+    """
+    from vpnd.agent.identity import IdentityError, load_identity
 
     state = answers.value("agent.state") or _STATE
     folder = order.layout.on_disk(state.absolute())
-    identity = load_identity(folder)
+    try:
+        identity = load_identity(folder)
+    except IdentityError as error:
+        _complain(f"{error}. No configuration was written")
+        return None
     if order.by_the_unit and os.geteuid() == 0 and order.layout.root == Path("/"):
         _give(folder)
     return identity.fingerprint, state / identity.certificate.name
