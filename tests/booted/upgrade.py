@@ -49,10 +49,24 @@ def _git(*words: str) -> bytes:
 
 
 def fetch_former(wheels: Path) -> None:
-    """Build the wheel of the version before the newest migration, into a folder of its own beside the others."""
+    """Build the wheel of the version before the newest migration came, into a folder of its own beside the others.
+
+    Along the first parents: what stood beside it on a branch was never a version.
+    """
     newest = max((ROOT / MIGRATIONS).glob("*.sql")).name
     added = (
-        _git("log", "-1", "--format=%H", "--diff-filter=A", "--", f"{MIGRATIONS}/{newest}").decode().strip()
+        _git(
+            "log",
+            "--first-parent",
+            "-m",
+            "-1",
+            "--format=%H",
+            "--diff-filter=A",
+            "--",
+            f"{MIGRATIONS}/{newest}",
+        )
+        .decode()
+        .strip()
     )
     if not added:
         raise SystemExit(f"the history of {newest} is not here: this chapter needs a clone")
