@@ -117,8 +117,10 @@ async def running(
 ) -> AsyncIterator[Running]:
     """The daemon at work, between servers that stand for the world; it is stopped in order at the end."""
     async with open_sandbox() as world:
+        # Workers begin at random within the first seconds: whoever they ask is there, or they complain in the midst of a test.
         telegram = attrs.evolve(settings.telegram, api_base=world.telegram_url)
-        settings = attrs.evolve(settings, telegram=telegram)
+        cryptopay = attrs.evolve(settings.cryptopay, api_base=f"{world.cryptopay_url}/api")
+        settings = attrs.evolve(settings, telegram=telegram, cryptopay=cryptopay)
         reload_now, reloads = trio.open_memory_channel[None](1)
         ended = trio.Event()
         base = f"http://{settings.http.listen}"

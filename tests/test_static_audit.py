@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import pytest
 from static_audit import (
@@ -17,14 +18,22 @@ from static_audit import (
     unique_keys,
 )
 
-MODULES = package()
 KEYS = unique_keys()
-FOUND = {
-    "blocking": blocking(MODULES),
-    "unbounded": unbounded(MODULES, KEYS),
-    "held": held_calls(MODULES),
-    "bridges": bare_bridges(MODULES),
-}
+
+
+@cache
+def modules() -> list[Module]:
+    """The package, parsed once and by the first test that needs it: to collect tests costs nothing of it."""
+    return package()
+
+
+@cache
+def findings(rule: str) -> list[Finding]:
+    """What a rule finds in the package."""
+    if rule == "unbounded":
+        return unbounded(modules(), KEYS)
+    return {"blocking": blocking, "held": held_calls, "bridges": bare_bridges}[rule](modules())
+
 
 #: Places that make a call which is known to block, and why that is no harm.
 BLOCKING_ALLOWED = {
@@ -64,30 +73,30 @@ HELD_ALLOWED = {
 }
 
 
-def refused(findings: list[Finding], allowed: Mapping[str, str]) -> list[str]:
+def refused(found: list[Finding], allowed: Mapping[str, str]) -> list[str]:
     """What no allowance covers; one of a module covers all of it."""
-    return [str(finding) for finding in findings if not any(map(finding.within, allowed))]
+    return [str(finding) for finding in found if not any(map(finding.within, allowed))]
 
 
 def test_no_call_in_async_code_blocks() -> None:
     """Neither an `async def` itself nor a plain function of ours that it calls sleeps, opens a file or waits for a socket."""
-    assert refused(FOUND["blocking"], BLOCKING_ALLOWED) == []
+    assert refused(findings("blocking"), BLOCKING_ALLOWED) == []
 
 
 def test_every_read_is_bounded() -> None:
     """By a LIMIT, a unique key, an aggregate, or the keys it is given."""
     assert len(KEYS["subscriptions"]) >= 3
-    assert refused(FOUND["unbounded"], UNBOUNDED_ALLOWED) == []
+    assert refused(findings("unbounded"), UNBOUNDED_ALLOWED) == []
 
 
 def test_nothing_is_awaited_of_the_world_inside_a_scope() -> None:
     """A connection is never held across the network, nor across a sleep."""
-    assert refused(FOUND["held"], HELD_ALLOWED) == []
+    assert refused(findings("held"), HELD_ALLOWED) == []
 
 
 def test_the_bridge_is_crossed_in_one_room() -> None:
     """No bare bridge call: asyncio and its driver are used in `vpnd/database` only."""
-    assert refused(FOUND["bridges"], {}) == []
+    assert refused(findings("bridges"), {}) == []
 
 
 @pytest.mark.parametrize(
@@ -96,7 +105,7 @@ def test_the_bridge_is_crossed_in_one_room() -> None:
 )
 def test_an_allowance_is_needed(rule: str, allowed: Mapping[str, str]) -> None:
     """One that nothing stands for any more is taken out: else it would cover the next fault of that place."""
-    assert [place for place in allowed if not any(finding.within(place) for finding in FOUND[rule])] == []
+    assert [place for place in allowed if not any(finding.within(place) for finding in findings(rule))] == []
 
 
 # --- the checker finds what is planted -------------------------------------------------------------------------------------

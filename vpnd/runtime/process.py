@@ -45,7 +45,9 @@ OUTPUT_GRACE: Final = 1.0
 KILL_GRACE: Final = 5.0
 
 # Everything is imported before the uid changes: the other one may not be able to read our Python's library (execvp
-# imports warnings). An error without an errno is told as ENOEXEC, 8.
+# imports warnings). An error without an errno is told as ENOEXEC, 8. An ignored signal stays ignored through fork and exec, and a
+# shell cannot even trap it: Python ignores SIGPIPE, and whoever was started in the background of a script ignores SIGINT, by
+# which some programs are asked to stop.
 _LAUNCHER: Final = """\
 import ctypes, os, signal, sys, warnings
 report, parent, uid, gid = map(int, sys.argv[1:5])
@@ -61,8 +63,9 @@ try:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     if os.getppid() != parent:
         os._exit(126)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
+    for number in signal.valid_signals():
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     os.execvp(command[0], command)
 except Exception as error:
     os.write(report, str(getattr(error, "errno", None) or 8).encode())
