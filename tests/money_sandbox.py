@@ -19,6 +19,7 @@ from vpnd.payments.yookassa import YooKassa
 from vpnd.runtime.http import open_http_client
 from vpnd.runtime.limits import Limits
 from vpnd.sandbox.servers import Sandbox, open_sandbox
+from vpnd.sandbox.tls import trusted
 from vpnd.shop.purchases import Purchase
 from vpnd.telegram.outgoing import open_sender
 
@@ -85,7 +86,7 @@ async def open_town(**cryptopay: Any) -> AsyncIterator[Town]:
     async with (
         open_sandbox() as sandbox,
         open_http_client(Limits(5, 20)) as http,
-        httpx.AsyncClient(trust_env=False, timeout=30) as browser,
+        httpx.AsyncClient(verify=trusted(), trust_env=False, timeout=30) as browser,
     ):
         telegram = TelegramSettings(token=Secret(sandbox.telegram.token), api_base=sandbox.telegram_url)
         card = sandbox.yookassa

@@ -45,6 +45,7 @@ from vpnd.runtime.service import Service
 from vpnd.sandbox import cryptopay_api, telegram_server
 from vpnd.sandbox.client_core import free_port
 from vpnd.sandbox.servers import open_sandbox
+from vpnd.sandbox.tls import trusted
 from vpnd.shop.plans import offers_on_sale
 from vpnd.shop.settlement import Outcome, SettlementResult
 from vpnd.telegram.sender import Lane
@@ -126,7 +127,7 @@ async def running(
         base = f"http://{settings.http.listen}"
         async with (
             service_manager({"NOTIFY_SOCKET": str(notify.getsockname())}) as manager,
-            httpx.AsyncClient(base_url=base, trust_env=False, timeout=20) as http,
+            httpx.AsyncClient(base_url=base, verify=trusted(), trust_env=False, timeout=20) as http,
             open_daemon(settings, sandbox=sandbox, reread=reread) as daemon,
             trio.open_nursery() as nursery,
         ):

@@ -21,6 +21,7 @@ from vpnd.monitors.alarms import KEY, AlarmState
 from vpnd.monitors.service import ALARMS
 from vpnd.runtime.journal import capture
 from vpnd.sandbox.servers import Sandbox, open_sandbox
+from vpnd.sandbox.tls import trusted
 from vpnd.shop import alerts as shop_alerts
 from vpnd.shop import notices
 from vpnd.shop.alerts import HOURS, kind_number, severity_of
@@ -558,7 +559,7 @@ async def on_sockets(db: Database, alerts: AlertsSettings) -> AsyncIterator[Grou
         async with (
             open_sender(settings) as sender,
             opened(db, sender=sender, alerts=alerts) as world,
-            httpx.AsyncClient(base_url=sandbox.telegram_url, trust_env=False) as control,
+            httpx.AsyncClient(verify=trusted(), base_url=sandbox.telegram_url, trust_env=False) as control,
         ):
             await sender.bot.initialize()
             yield Group(world, sandbox, control)

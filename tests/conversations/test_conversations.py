@@ -31,6 +31,7 @@ from vpnd.bot.texts import LANGUAGES
 from vpnd.config import DatabaseSettings, Secret
 from vpnd.database.database import Database, open_database
 from vpnd.runtime.limits import Limits
+from vpnd.sandbox.tls import trusted
 from vpnd.sandbox.world import Control, World, WorldOptions
 
 pytestmark = pytest.mark.world
@@ -82,7 +83,7 @@ def ways() -> Ways:
 @pytest.fixture
 async def world(host: dict[str, Any]) -> AsyncIterator[World]:
     """The world, as a visitor has it: its servers and addresses."""
-    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+    async with httpx.AsyncClient(verify=trusted(), timeout=60, trust_env=False) as client:
         there = partial(Control, client)
         yield World(
             folder=Path(host["folder"]),

@@ -21,6 +21,7 @@ from vpnd.runtime.http import open_http_client
 from vpnd.runtime.limits import Limits
 from vpnd.runtime.serve import serve_asgi
 from vpnd.sandbox.servers import Sandbox, open_sandbox
+from vpnd.sandbox.tls import trusted
 from vpnd.shop.charges import Charge, Outcome, SettlementResult
 from vpnd.web.webhooks import yookassa_webhook
 
@@ -61,7 +62,7 @@ async def open_shop() -> AsyncIterator[Shop]:
     async with (
         open_sandbox() as sandbox,
         open_http_client(Limits(5, 10)) as http,
-        httpx.AsyncClient(trust_env=False) as browser,
+        httpx.AsyncClient(verify=trusted(), trust_env=False) as browser,
         trio.open_nursery() as nursery,
     ):
         yookassa = sandbox.yookassa

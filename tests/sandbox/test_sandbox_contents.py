@@ -12,6 +12,7 @@ from telegram.error import BadRequest
 
 from vpnd.sandbox.servers import Sandbox, open_sandbox
 from vpnd.sandbox.telegram_contents import KINDS
+from vpnd.sandbox.tls import trusted
 
 BORIS = 5002
 WORDS = ("text", "photo", "document", "sticker", "voice", "location", "contact")
@@ -25,7 +26,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False) as made:
+    async with httpx.AsyncClient(verify=trusted(), trust_env=False) as made:
         yield made
 
 

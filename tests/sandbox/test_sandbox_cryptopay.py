@@ -25,6 +25,7 @@ from vpnd.sandbox.cryptopay_state import CryptoPayState, plain
 from vpnd.sandbox.cryptopay_webhook import signature
 from vpnd.sandbox.parameters import Parameters
 from vpnd.sandbox.servers import Sandbox, open_sandbox
+from vpnd.sandbox.tls import trusted
 
 VECTOR_TOKEN = "123456:AAzQcZWQqQAbsfgPnOLr4FHC8Doa4L7KryC"
 VECTORS = [
@@ -106,7 +107,10 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 @pytest.fixture
 async def hand() -> AsyncIterator[Hand]:
-    async with open_sandbox() as sandbox, httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with (
+        open_sandbox() as sandbox,
+        httpx.AsyncClient(verify=trusted(), trust_env=False, timeout=20) as client,
+    ):
         yield Hand(sandbox, client)
 
 

@@ -22,6 +22,7 @@ from vpnd.sandbox.chat_page import ChatPage, Journal
 from vpnd.sandbox.customer import Customer
 from vpnd.sandbox.servers import Sandbox, open_sandbox
 from vpnd.sandbox.telegram_state import Json
+from vpnd.sandbox.tls import trusted
 from vpnd.sandbox.world import Control, World
 
 ALICE, BOB = 5001, 6001
@@ -125,7 +126,10 @@ def _periods_as_timedelta(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def hand() -> AsyncIterator[Hand]:
-    async with open_sandbox() as sandbox, httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with (
+        open_sandbox() as sandbox,
+        httpx.AsyncClient(verify=trusted(), trust_env=False, timeout=30) as client,
+    ):
         made = Hand(sandbox, client)
         await made.updates()  # from here on, the kind `subscription` is wanted
         yield made

@@ -41,6 +41,7 @@ from telegram.error import (
 
 from vpnd.runtime.serve import serve_asgi
 from vpnd.sandbox.servers import Sandbox, open_sandbox
+from vpnd.sandbox.tls import trusted
 
 ALICE = 5001
 
@@ -113,7 +114,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def hand(sandbox: Sandbox) -> AsyncIterator[Hand]:
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(verify=trusted(), trust_env=False, timeout=30) as client:
         yield Hand(sandbox, client)
 
 

@@ -24,6 +24,7 @@ from vpnd.runtime.serve import serve_asgi
 from vpnd.sandbox.chat_page import ChatPage, Journal
 from vpnd.sandbox.clock import SandboxClock
 from vpnd.sandbox.servers import Sandbox, open_sandbox
+from vpnd.sandbox.tls import trusted
 from vpnd.sandbox.world import Control
 from vpnd.sandbox.yookassa_methods import list_payments
 from vpnd.sandbox.yookassa_state import Shop, payment_of
@@ -114,7 +115,10 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 @pytest.fixture
 async def hand() -> AsyncIterator[Hand]:
-    async with open_sandbox() as sandbox, httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with (
+        open_sandbox() as sandbox,
+        httpx.AsyncClient(verify=trusted(), trust_env=False, timeout=20) as client,
+    ):
         yield Hand(sandbox, client)
 
 

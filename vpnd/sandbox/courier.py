@@ -11,6 +11,8 @@ import attrs
 import httpx
 import trio
 
+from vpnd.sandbox.tls import trusted
+
 MAX_ATTEMPTS = 17
 REQUEST_TIMEOUT = 10.0
 KEPT_DELIVERIES = 1000
@@ -59,7 +61,7 @@ class Courier:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Deliver for ever; what is on its way at a cancellation is lost, as when a provider forgets."""
         async with (
-            httpx.AsyncClient(timeout=REQUEST_TIMEOUT, trust_env=False) as self._client,
+            httpx.AsyncClient(verify=trusted(), timeout=REQUEST_TIMEOUT, trust_env=False) as self._client,
             trio.open_nursery() as self._nursery,
         ):
             task_status.started()

@@ -30,6 +30,7 @@ from vpnd.sandbox.cryptopay_webhook import PaidInvoiceCourier, signature
 from vpnd.sandbox.faults import AFTER_EFFECT, Fault, FaultBoard, fault_from
 from vpnd.sandbox.parameters import BadParameter, TooLarge, read_parameters
 from vpnd.sandbox.telegram_control import Refused, guarded, read_json
+from vpnd.sandbox.tls import trusted
 
 DEFAULT_TOKEN = "500001:AAsandboxSandboxSandboxSandboxSandb"  # noqa: S105 - a token of no real app
 
@@ -167,7 +168,7 @@ class CryptoPayServer:
         headers = {"Content-Type": "application/json"}
         if signed is not None:
             headers["crypto-pay-api-signature"] = str(signed)
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(verify=trusted(), trust_env=False) as client:
             try:
                 answer = await client.post(self.courier.url, content=body, headers=headers)
             except httpx.HTTPError as error:

@@ -18,6 +18,7 @@ import trio
 
 from vpnd.sandbox.clock import SandboxClock
 from vpnd.sandbox.telegram_updates import Pending, UpdateQueue
+from vpnd.sandbox.tls import trusted
 
 REQUEST_TIMEOUT = 60.0
 LONGEST_RETRY = 60.0
@@ -93,7 +94,9 @@ class WebhookCourier:
         """Deliver for ever; ends by cancellation, and nothing is lost then but this process's memory."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
         async with (
-            httpx.AsyncClient(timeout=REQUEST_TIMEOUT, limits=limits, trust_env=False) as self._client,
+            httpx.AsyncClient(
+                verify=trusted(), timeout=REQUEST_TIMEOUT, limits=limits, trust_env=False
+            ) as self._client,
             trio.open_nursery() as self._nursery,
         ):
             task_status.started()

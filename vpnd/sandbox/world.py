@@ -32,6 +32,7 @@ from vpnd.sandbox.client_core import free_port
 from vpnd.sandbox.postgres import PostgresServer, embedded_postgres
 from vpnd.sandbox.programs import Program, ProgramFailed, write_private
 from vpnd.sandbox.targets import DECOY_NAME, Targets, open_targets
+from vpnd.sandbox.tls import trusted
 
 #: The node's inbound listens here: the core's list of online addresses leaves 127.0.0.1 out.
 NODE_HOST: Final = "127.0.0.2"
@@ -167,7 +168,9 @@ async def open_world(options: WorldOptions | None = None) -> AsyncIterator[World
         postgres = await stack.enter_async_context(embedded_postgres(durable=options.durable))
         if options.sandbox:
             await prepare_database(postgres.url)
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, trust_env=False))
+        http = await stack.enter_async_context(
+            httpx.AsyncClient(verify=trusted(), timeout=60, trust_env=False)
+        )
         targets = await stack.enter_async_context(open_targets(folder))
         nursery = await stack.enter_async_context(trio.open_nursery())
         # Registered after the nursery: whatever ends the block ends its programs first.
