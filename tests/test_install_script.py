@@ -123,6 +123,7 @@ def mode(place: Path) -> int:
     return stat.S_IMODE(place.stat().st_mode)
 
 
+@pytest.mark.long
 def test_install_upgrade_and_removal(server: Server) -> None:
     """One life: made, brought up to date with what an operator wrote, removed, purged. The booted soak lives it under systemd."""
     done = server.bring()
@@ -189,6 +190,7 @@ def test_install_upgrade_and_removal(server: Server) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.long
 async def test_answers_make_the_first_configuration(server: Server, empty_database_url: str) -> None:
     """Checked against a bot, a provider and a database that are there; one that does not hold is told, and nothing is written."""
     answers = server.path / "answers.toml"

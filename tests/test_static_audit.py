@@ -18,6 +18,9 @@ from static_audit import (
     unique_keys,
 )
 
+#: In one process, which parses the package for all of them.
+pytestmark = pytest.mark.xdist_group("static_audit")
+
 KEYS = unique_keys()
 
 

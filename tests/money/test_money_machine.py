@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -11,6 +12,7 @@ from money.play import open_ground
 from vpnd.runtime import metrics
 
 
+@pytest.mark.long
 async def test_the_books_are_what_an_oracle_says(database_url: str) -> None:
     """2 000 steps in any order, connections killed around COMMIT among them; after each, all of the books are compared."""
     bounded = settings(

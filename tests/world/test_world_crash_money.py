@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
 from crash_money import METHODS, play
 
-pytestmark = pytest.mark.world
+pytestmark = [pytest.mark.world, pytest.mark.long]
 
 
 async def test_no_payment_is_lost_or_doubled() -> None:

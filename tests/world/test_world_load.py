@@ -6,7 +6,7 @@ import pytest
 import trio
 from soaks.load import play
 
-pytestmark = pytest.mark.world
+pytestmark = [pytest.mark.world, pytest.mark.long]
 
 
 async def test_load_soak() -> None:

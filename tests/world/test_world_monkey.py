@@ -9,6 +9,7 @@ from soaks.monkey import play
 pytestmark = pytest.mark.world
 
 
+@pytest.mark.long
 async def test_monkey() -> None:
     """Whatever is pressed, written, sent and paid: everybody is answered, nothing fails, and the books are right."""
     with trio.fail_after(280):
