@@ -20,6 +20,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -148,21 +149,26 @@ def nested_functions(module: Module) -> Iterator[tuple[str, str | None, tuple[Fu
                 yield from walk(child, (*path, child.name), owner, (*chain, child))
             elif isinstance(child, ast.ClassDef):
                 yield from walk(child, (*path, child.name), child.name, chain)
-            else:
+            elif not isinstance(
+                child, ast.expr
+            ):  # in which no function is defined, and which are most of a tree
                 yield from walk(child, path, owner, chain)
 
     yield from walk(module.tree, (), None, ())
 
 
-def own_nodes(function: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a function's body, without those of functions and lambdas inside it: they run elsewhere."""
+@cache
+def own_nodes(function: ast.AST) -> tuple[ast.AST, ...]:
+    """Return the nodes of a function's body, without those of functions and lambdas inside it: they run elsewhere."""
+    found: list[ast.AST] = []
     waiting: list[ast.AST] = list(ast.iter_child_nodes(function))
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             continue
-        yield node
+        found.append(node)
         waiting.extend(ast.iter_child_nodes(node))
+    return tuple(found)
 
 
 # --- blocking calls --------------------------------------------------------------------------------------------------------
