@@ -82,10 +82,10 @@ class Report:
         return "\n".join(f"  {name:<44} {value}" for name, value in rows)
 
 
-async def play(*, kills: int, recipients: int, seed: int) -> Report:
+async def play(*, kills: int, recipients: int, seed: int, durable: bool = True) -> Report:
     """Run the soak and return what was seen; `faults` is empty if everything held."""
     report, began = Report(recipients=recipients), perf_counter()
-    options = WorldOptions(node=False, lift_limits=True)
+    options = WorldOptions(node=False, lift_limits=True, durable=durable)
     async with open_world(options) as world:
         settings = DatabaseSettings(url=Secret(world.database_url), pool_min=0)
         async with open_database(settings, Limits(3, 3), instance_name="soak") as db:

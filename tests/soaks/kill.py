@@ -71,12 +71,15 @@ class Report:
         return "\n".join(f"  {name:<36} {value}" for name, value in rows)
 
 
-async def play(*, kills: int, purchases: int, seed: int, mode: str = "polling") -> Report:
+async def play(
+    *, kills: int, purchases: int, seed: int, mode: str = "polling", durable: bool = True
+) -> Report:
     """Run the soak and return what was seen; `faults` is empty if everything held."""
     report, began = Report(), perf_counter()
     options = WorldOptions(
         mode=mode,
         lift_limits=True,
+        durable=durable,
         daemon_extra="[workers.payment_watcher]\ninterval = 2\n[workers.activation]\ninterval = 5\n",
     )
     async with open_world(options) as world:

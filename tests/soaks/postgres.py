@@ -88,7 +88,13 @@ def _seconds(value: float | None) -> str:
 
 
 async def play(
-    *, freeze: float, restarts: int, mode: str = "polling", echo: Callable[[str], object] | None = None
+    *,
+    freeze: float,
+    restarts: int,
+    mode: str = "polling",
+    recovery: float = RECOVERY,
+    durable: bool = True,
+    echo: Callable[[str], object] | None = None,
 ) -> Report:
     """Run the soak and return what was seen; `faults` is empty if everything held.
 
@@ -96,10 +102,14 @@ async def play(
         freeze: seconds for which the server is frozen, once.
         restarts: how often it is restarted.
         mode: how updates reach the daemon.
+        recovery: seconds after an outage in which everything must go on.
+        durable: whether the server waits for its disk.
         echo: gets every line of the daemon's journal.
     """
     report, began = Report(), perf_counter()
-    options = WorldOptions(mode=mode, lift_limits=True, expiry_interval=1, daemon_extra=EXTRA)
+    options = WorldOptions(
+        mode=mode, lift_limits=True, expiry_interval=1, daemon_extra=EXTRA, durable=durable
+    )
     async with open_world(options) as world:
         if echo is not None:
             world.daemon.listeners.append(echo)
@@ -128,10 +138,10 @@ async def play(
                 nursery.start_soon(buy_on, first)
             await trio.sleep(LOAD)
             for number in range(restarts):
-                await _outage(world, report, f"restart {number + 1}", _restarted(world))
+                await _outage(world, report, f"restart {number + 1}", _restarted(world), recovery)
                 await trio.sleep(LOAD)
             if freeze:
-                await _outage(world, report, "frozen", _frozen(world, freeze))
+                await _outage(world, report, "frozen", _frozen(world, freeze), recovery)
             over.set()
         now = world.daemon.process
         if now is None or now.pid != pid or not world.daemon.running:
@@ -158,14 +168,14 @@ async def _frozen(world: World, seconds: float) -> AsyncIterator[None]:
     yield
 
 
-async def _outage(world: World, report: Report, what: str, outage: Any) -> None:
+async def _outage(world: World, report: Report, what: str, outage: Any, recovery: float) -> None:
     """Let an outage happen, and measure how long everything takes to go on."""
     began = perf_counter()
     async with outage:
         back, back_at = perf_counter(), time.time()
         one = Outage(what, back - began)
         report.outages.append(one)
-        with trio.move_on_after(RECOVERY * 3):
+        with trio.move_on_after(recovery * 3):
             async with trio.open_nursery() as nursery:
 
                 async def watch_workers() -> None:
@@ -187,8 +197,8 @@ async def _outage(world: World, report: Report, what: str, outage: Any) -> None:
                 nursery.start_soon(watch_workers)
                 nursery.start_soon(press)
     for name, after in (("workers", one.workers_after), ("a button", one.button_after)):
-        if after is None or after > RECOVERY:
-            report.faults.append(f"{what}: {name} went on after {_seconds(after)}, not within {RECOVERY:g} s")
+        if after is None or after > recovery:
+            report.faults.append(f"{what}: {name} went on after {_seconds(after)}, not within {recovery:g} s")
 
 
 async def last_success(world: World) -> dict[str, float]:

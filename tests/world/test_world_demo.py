@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -44,34 +45,32 @@ def wait_until_gone(family: list[psutil.Process]) -> list[str]:
     return left
 
 
-def used(path: Path) -> bool:
-    """Whether a living process names the folder: then it is another world's, of a test that runs beside this one."""
-    for process in psutil.process_iter():
+def folders_of(family: list[psutil.Process]) -> set[Path]:
+    """Return the folders below /tmp that the processes were told of or have a file open in; others' worlds stand beside them."""
+    told: list[str] = []
+    for process in family:
         try:
-            if str(path) in " ".join(process.cmdline()) or str(path) in str(process.environ()):
-                return True
+            told += process.cmdline()
+            told += map(str, process.environ().items())
+            told += [one.path for one in process.open_files()]
         except psutil.Error:
-            continue
-    # A world that is just being made or ended has no process of its own yet; its folder goes within moments.
-    until = time.monotonic() + GONE_WITHIN
-    while path.exists() and time.monotonic() < until:
-        time.sleep(0.05)
-    return not path.exists()
+            continue  # it has just ended
+    found = {Path(name) for name in re.findall(r"/tmp/vpnd-[\w-]+", " ".join(told))}
+    # Kept between runs, for all worlds.
+    return {path for path in found if not path.name.startswith(("vpnd-postgres-", "vpnd-core-"))}
 
 
 def test_demo_ends_with_ctrl_c(tmp_path: Path) -> None:
     """SIGINT ends it in order: exit status 0, no process, no file."""
-    before = set(Path("/tmp").glob("vpnd-*"))
     with open_demo(tmp_path) as (demo, family):
+        folders = folders_of(family)
         demo.send_signal(signal.SIGINT)
         words, _ = demo.communicate(timeout=GONE_WITHIN)
 
         assert demo.returncode == 0, words
         assert wait_until_gone(family) == []
-    left = [path for path in set(Path("/tmp").glob("vpnd-*")) - before if path.exists()]
-    # Those go below TMPDIR, which is the folder looked at last: here they are other worlds', of tests that run beside this one.
-    left = [path for path in left if not path.name.startswith(("vpnd-postgres-", "vpnd-core-"))]
-    assert [path for path in left if not used(path)] == []
+    assert folders
+    assert [path for path in folders if path.exists()] == []
     assert list(tmp_path.iterdir()) == []
 
 
