@@ -177,7 +177,7 @@ def _not_such_a_site(sni: str, error: Exception) -> Verdict:
         return wrong(
             f"the certificate there is not good for {sni}: {error.verify_message}", another, "inbound.sni"
         )
-    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return wrong(f"{sni} does not speak TLS 1.3: {error.reason or error}", another, "inbound.sni")
     return doubt(f"{sni} hangs up in the handshake: {described(error)}", another, "inbound.sni")
 
