@@ -281,3 +281,26 @@ async def test_a_lifted_limit_lets_a_parked_chat_go(autojump_clock: MockClock) -
         assert sum(lanes.statistics().waiting.values()) == 0
         assert trio.current_time() == began
         assert lanes.statistics().limit is None
+
+
+async def test_a_thousand_a_second_leave_by_fives(autojump_clock: MockClock) -> None:
+    """Where tokens come each millisecond, nobody is woken alone; the rate is kept, and a reply waits for one rest at most."""
+    times: list[float] = []
+
+    async def send(chat: int) -> None:
+        await lanes.take(Lane.BROADCAST, chat)
+        times.append(trio.current_time())
+
+    async with running(1000.0, 0.0) as (lanes, _):
+        began = trio.current_time()
+        async with trio.open_nursery() as senders:
+            for chat in range(5000):
+                senders.start_soon(send, chat)
+            await trio.sleep(2.0013)  # in the middle of a rest
+            replied = trio.current_time()
+            await lanes.take(Lane.REPLY, 1)
+            assert trio.current_time() - replied <= lanes_module.REST
+    seconds = times[-1] - began
+    assert 5000 / seconds >= 0.95 * 1000
+    assert len(set(times)) <= seconds / lanes_module.REST + 2
+    assert max(b - a for a, b in itertools.pairwise(sorted(times))) <= 2 * lanes_module.REST

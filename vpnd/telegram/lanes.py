@@ -49,6 +49,9 @@ RAISE_AFTER: Final = 10.0
 #: How much of a late wake-up the slow lanes make up for, at most; seconds. Within a rate of some hundred a second that is less
 #: than one pace; at a thousand, wake-ups are late by several.
 CATCH_UP: Final = 0.02
+#: Where a token comes each millisecond, those who wait are woken by fives: to wake each alone took a tenth of the processor, and
+#: customers waited for it. Seconds.
+REST: Final = 0.005
 #: While a reply or a receipt has left within this time, the slow lanes leave `RESERVE` tokens for the next; seconds.
 REPLIES_GAP: Final = 1.0
 RESERVE: Final = 1
@@ -162,8 +165,11 @@ class Lanes:
         self._numbers = count()
         self._waiting = dict.fromkeys(Lane, 0)
         self._waiting_total = 0
+        # labels() costs as much as the figure itself.
+        self._lengths = {lane: metrics.telegram_send_queue_length.labels(lane.label) for lane in Lane}
         self._alarm = trio.Event()
         self._alarm_at = float("inf")
+        self._rests_until = float("-inf")
         self._granted = 0
         self._refused = 0
         self._tokens = 0
@@ -206,7 +212,9 @@ class Lanes:
         """Wake waiting calls when their time comes, until cancelled."""
         task_status.started()
         while True:
-            self._alarm_at = self._serve(trio.current_time())
+            now = trio.current_time()
+            self._rests_until = now + self._rest()
+            self._alarm_at = max(self._serve(now), self._rests_until)
             self._alarm = trio.Event()
             with trio.move_on_at(self._alarm_at):
                 await self._alarm.wait()
@@ -382,13 +390,18 @@ class Lanes:
             heapq.heappush(self._ready, (head[0], head[1], chat))
 
     def _wake_by(self, at: float) -> None:
-        if at < self._alarm_at:
+        if max(at, self._rests_until) < self._alarm_at:
             self._alarm.set()
+
+    def _rest(self) -> float:
+        """Seconds for which nobody is woken after this time: none, unless tokens come faster than that."""
+        window = self._window
+        return REST if window is not None and window.seconds / window.limit < REST else 0.0
 
     def _count_waiting(self, lane: Lane, change: int) -> None:
         self._waiting[lane] += change
         self._waiting_total += change
-        metrics.telegram_send_queue_length.labels(lane.label).set(self._waiting[lane])
+        self._lengths[lane].set(self._waiting[lane])
 
     def _chat(self, chat_id: int | str | None, now: float) -> _Chat:
         chat = self._chats.get(chat_id)

@@ -70,8 +70,7 @@ repeats_total: Final = Counter(
     "Messages of broadcasts that were sent again because a kill left it open whether they had been.",
     registry=REGISTRY,
 )
-for _outcome in ("sent", "unreachable", "failed", "waiting"):
-    messages_total.labels(_outcome)
+_messages: Final = {of: messages_total.labels(of) for of in ("sent", "unreachable", "failed", "waiting")}
 
 
 class BroadcastRunner:
@@ -308,7 +307,7 @@ class BroadcastRunner:
         finally:
             self._sending -= 1
         recorded = self._judge(claimed, delivery)
-        messages_total.labels(recorded.outcome).inc()
+        _messages[recorded.outcome].inc()
         if recorded.outcome == "sent" and claimed.repeat:
             repeats_total.inc()
         self._outcomes.append(recorded)
