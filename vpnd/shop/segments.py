@@ -125,6 +125,8 @@ class Member:
 _ACTIVE: Final = """select s.customer_id from subscriptions s
     where s.customer_id > $1 and s.customer_id <= $2 and s.status = 'active'"""
 _TRIAL: Final = f"{_ACTIVE} and s.trial"
+# Both are in one table, which is read once.
+_ACTIVE_WITHOUT_TRIAL: Final = f"{_ACTIVE} group by s.customer_id having not bool_or(s.trial)"
 _BY_PLAN: Final = f"{_ACTIVE} and s.plan_id = any({{plans}})"
 # Whoever has access now has no last end.
 _ENDED: Final = """select s.customer_id from subscriptions s where s.customer_id > $1 and s.customer_id <= $2
@@ -191,6 +193,8 @@ def _access(segment: Segment, given: _Arguments) -> list[tuple[str, bool]]:
         sets.append((_BY_PLAN.format(plans=given.add(list(segment.plans), "text[]")), True))
     if segment.expired_days is not None:
         sets.append((_ENDED.format(moment=given.ago(segment.expired_days)), True))
+    if segment.active and segment.trial is False and segment.plans is None:
+        return [*sets, (_ACTIVE_WITHOUT_TRIAL, True)]
     has_access, has_none = bool(segment.trial) or segment.plans is not None, segment.expired_days is not None
     if segment.trial or (segment.trial is False and not has_none and segment.active is not False):
         sets.append((_TRIAL, segment.trial))
