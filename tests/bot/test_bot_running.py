@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 from bot_world import ANNA, BORIS, World, open_world
 
 from vpnd.bot import admin_callbacks, callbacks
 from vpnd.database.database import Database
+from vpnd.monitors import service
 from vpnd.monitors.picture import Picture
 from vpnd.monitors.service import ALARMS, Monitors
 from vpnd.runtime.limits import Limits
@@ -84,8 +86,11 @@ async def pictured(db: Database) -> Mapping[str, Any]:
     return await picture.take()
 
 
-async def test_status_is_the_daemons_own_picture(db: Database) -> None:
+async def test_status_is_the_daemons_own_picture(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every part that the daemon's picture has is read, none is left out as strange."""
+    # The process that is looked at is the tests' own, which may be larger than a daemon's.
+    calm = tuple(evolve(alarm, raise_at=1e9) if alarm.name == "memory" else alarm for alarm in service.ALARMS)
+    monkeypatch.setattr(service, "ALARMS", calm)
     async with open_world(db, admins=(ADMIN,), picture=lambda: pictured(db)) as world:
         await world.fill(ANNA, 25000)
         (call,) = await world.say(ADMIN, "/status")
