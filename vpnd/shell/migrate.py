@@ -7,7 +7,8 @@ from typing import NoReturn
 import trio
 
 from vpnd.config import Settings
-from vpnd.database.database import open_database
+from vpnd.database.database import Database, open_database
+from vpnd.database.errors import DatabaseError
 from vpnd.database.migrate import Phase
 from vpnd.database.migrate import migrate as bring_up_to_date
 from vpnd.runtime.journal import get_journal
@@ -20,7 +21,8 @@ journal = get_journal("daemon")
 
 
 def migrate(settings: Settings, *, phase: Phase) -> int:
-    """Bring the database's schema up to date; return the exit code."""
+    """Bring the database's schema up to date; return the exit code. What the database says against it is one line, and 1."""
+    refused = False
 
     async def give_up(service: Service) -> NoReturn:
         await service.stopping.wait()
@@ -31,13 +33,26 @@ def migrate(settings: Settings, *, phase: Phase) -> int:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(give_up, service)
             async with open_database(settings.database, limits, instance_name=settings.instance.name) as db:
-                applied = await bring_up_to_date(db, phase=phase)
+                await apply(db)
+            nursery.cancel_scope.cancel()
+
+    async def apply(db: Database) -> None:
+        nonlocal refused
+        try:
+            applied = await bring_up_to_date(db, phase=phase)
+        except DatabaseError as error:
+            refused = True
+            journal.error(
+                "migrate.failed",
+                message=f"the schema is as it was, or up to the last step that is told: {error}",
+            )
+        else:
             journal.info(
                 "migrate.done", message=f"{len(applied)} migrations were applied; the schema is up to date"
             )
-            nursery.cancel_scope.cancel()
 
-    return run_service(main, log_format=settings.log.format, log_level=settings.log.level)
+    code = run_service(main, log_format=settings.log.format, log_level=settings.log.level)
+    return code or int(refused)
 
 
 class Interrupted(Exception):
