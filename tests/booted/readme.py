@@ -60,9 +60,8 @@ class Readme(Chapter):
             took = time.monotonic() - began
         if code not in ENDED_BY_CTRL_C or "Traceback" in terminal.screen:
             raise Fault(f"exit code {code}: {terminal.screen[-1500:]}")
-        left = m.run("cat /proc/[0-9]*/comm | grep -E 'vpnd|postgres|xray|python'", check=False).stdout
-        if left:
-            raise Fault(f"left behind: {left}")
+        # Under load the last child's entry stands for a moment, until the system's own first process has looked at it.
+        m.until("the end of all its processes", lambda: not self._of_the_demo(), 5)
         return (
             f"a page of {len(page):,} characters at {PAGE_OF_THE_DEMO}; Ctrl-C ends it within {took:.1f} s with exit code"
             f" {code}, no traceback, no process left"
@@ -85,6 +84,11 @@ class Readme(Chapter):
         if self.machine.show("suite", "Result") != "success":
             raise Fault("\n".join(said[-40:]))
         return f"{said[-1].strip('= ')} ({time.monotonic() - began:.0f} s)"
+
+    def _of_the_demo(self) -> str:
+        """The names of whatever runs here and may be the demo's."""
+        names = "cat /proc/[0-9]*/comm | grep -E 'vpnd|postgres|xray|python'"
+        return self.machine.run(names, check=False).stdout
 
     def _begin(self, name: str, command: str) -> None:
         self.machine.run(
