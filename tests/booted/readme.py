@@ -60,7 +60,7 @@ class Readme(Chapter):
             took = time.monotonic() - began
         if code not in ENDED_BY_CTRL_C or "Traceback" in terminal.screen:
             raise Fault(f"exit code {code}: {terminal.screen[-1500:]}")
-        # Under load the last child's entry stands for a moment, until the system's own first process has looked at it.
+        # nsenter stands between, and the same key ends it at once; the demo takes a second to close its world.
         m.until("the end of all its processes", lambda: not self._of_the_demo(), 5)
         return (
             f"a page of {len(page):,} characters at {PAGE_OF_THE_DEMO}; Ctrl-C ends it within {took:.1f} s with exit code"
