@@ -13,24 +13,20 @@ from typing import Any, Final
 import trio
 from attrs import frozen
 
-from vpnd.config import ConfigError, load_settings
+from vpnd.config import load_settings
 from vpnd.payments.terms import terms_of, topups_of
-from vpnd.runtime import journal
-from vpnd.runtime.redact import redact
 from vpnd.shell.init_checks import SECONDS, present_certificate, run_check
 from vpnd.shell.init_database import ACCOUNT
-from vpnd.shell.init_dialogue import BACK, AnswersWrong, ChecksFailed, Dialogue, malformed, missing
-from vpnd.shell.init_files import in_the_way, put, unwritable
-from vpnd.shell.init_questions import Answers, CheckName, Question
-from vpnd.shell.init_sources import SecretUnreadable, gather, local_time_zone, secret_in
+from vpnd.shell.init_dialogue import BACK, AnswersWrong, Dialogue, malformed, missing
+from vpnd.shell.init_files import put
+from vpnd.shell.init_frame import FAILED, may_begin, may_write, tell, told
+from vpnd.shell.init_questions import Answers, CheckName
+from vpnd.shell.init_sources import gather, local_time_zone, secret_in
 from vpnd.shell.init_terminal import Person, printable
 from vpnd.shell.init_verdict import Verdict
 from vpnd.shell.init_writing import Layout, Planned, compose, next_steps, secrets_of
 
 __all__ = ["Order", "init"]
-
-FAILED: Final = 1
-USAGE: Final = 2
 
 #: An agent on this machine keeps its token here, under the unit of contrib/systemd.
 _AGENT_TOKEN: Final = "agent.token"  # noqa: S105 - the name of a file
@@ -68,37 +64,12 @@ def init(order: Order) -> int:
     It is 0 when all is written, 1 when that is not possible or an answer does not hold, 2 when answers are missing or
     malformed. KeyboardInterrupt leaves nothing written.
     """
-    journal.configure("console", level="critical")
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text stream has it; a bot's name may be in any script
-    try:
-        return _init(order)
-    except AnswersWrong as error:
-        for fault in error.faults:
-            _complain(fault)
-        return USAGE
-    except SecretUnreadable as error:
-        _complain(str(error))
-    except OSError as error:
-        _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
-    except EOFError:
-        sys.stdout.write("\n")
-        _complain("the input ended; nothing was written")
-    except KeyboardInterrupt:
-        sys.stdout.write("\n")
-        _complain("interrupted; nothing was written")
-        raise
-    return FAILED
+    return told(lambda: _init(order))
 
 
 def _init(order: Order) -> int:
     layout = order.layout
-    if layout.on_disk(layout.config).exists() and not order.force:
-        _complain(
-            f"{layout.config} is there already; --force replaces it and keeps a copy, --config FILE writes another one"
-        )
-        return FAILED
-    for folder in unwritable(layout):
-        _complain(f"{folder} cannot be written to: do it as root, or name another place by --config FILE")
+    if not may_begin(layout, force=order.force):
         return FAILED
     secrets = layout.on_disk(layout.secrets)
     given = gather(order.options, order.environ, order.answers, secrets, take_secrets=True)
@@ -122,15 +93,9 @@ def _init(order: Order) -> int:
         person,
         _checked if order.checks else None,
         lambda url: trio.run(present_certificate, url),
-        _tell,
+        tell,
     )
-    try:
-        answers = dialogue.hold()
-    except ChecksFailed as error:
-        for fault in error.faults:
-            _complain(fault)
-        _complain("nothing was written; --no-checks writes without looking")
-        return FAILED
+    answers = dialogue.hold()
     sys.stdout.write("\n" if asking else "")
     for sentence in dialogue.unused():
         sys.stdout.write(f"note   {sentence}\n")
@@ -143,17 +108,8 @@ def _write(order: Order, answers: Answers, person: Person | None) -> int:
     webhook_secret = secret_in(kept) if kept.is_file() else secrets_module.token_hex(32)
     secrets = secrets_of(answers, webhook_secret)
     files = compose(answers, layout, secrets)
-    try:
-        _take(files, secrets)
-    except ConfigError as error:
-        _complain(error.render())
-        _complain("nothing was written")
-        return FAILED
-    others = [] if order.force else in_the_way(files, layout)
-    if others and (person is None or not person.may_replace(others)):
-        for place in others:
-            _complain(f"{place} is there already, with another content; --force replaces it and keeps a copy")
-        _complain("nothing was written")
+    _take(files, secrets)
+    if not may_write(files, layout, person, force=order.force):
         return FAILED
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from here on something is written, in milliseconds
     copies = put(files, layout)
@@ -165,14 +121,6 @@ def _write(order: Order, answers: Answers, person: Person | None) -> int:
     for step in next_steps(answers, layout, started_by_installer=order.installer):
         sys.stdout.write(f"  - {printable(step)}\n")
     return 0
-
-
-def _tell(question: Question, verdict: Verdict) -> None:
-    """Say what a script's journal should have; what is wrong is told at the end, all of it."""
-    if verdict.kind == "good":
-        sys.stdout.write(f"ok     {question.name}: {printable(verdict.text)}\n")
-    for note in verdict.notes:
-        sys.stdout.write(f"note   {printable(note)}\n")
 
 
 def _checked(name: CheckName, answers: Answers) -> Verdict:
@@ -198,7 +146,3 @@ def _greet(order: Order) -> None:
         f"A first configuration of the shop, {order.layout.config}. Enter takes what stands in brackets, ? explains, {BACK}"
         f" goes back,\nCtrl-C leaves and writes nothing. Each answer {checked}.\n"
     )
-
-
-def _complain(sentence: str) -> None:
-    sys.stderr.write(f"vpnd init: {redact(sentence)}\n")

@@ -22,20 +22,19 @@ from typing import Any, Final
 import trio
 from attrs import frozen
 
-from vpnd.config import ConfigError, load_settings
+from vpnd.config import load_settings
 from vpnd.config.kinds import RefusalError
-from vpnd.runtime import journal
-from vpnd.runtime.redact import redact, register_secret
+from vpnd.runtime.redact import register_secret
 from vpnd.shell.arguments import DAEMON_CONFIG
-from vpnd.shell.init import FAILED, USAGE
 from vpnd.shell.init_checks import SECONDS
-from vpnd.shell.init_dialogue import BACK, AnswersWrong, ChecksFailed, Dialogue, malformed, missing
-from vpnd.shell.init_files import in_the_way, put, unwritable
+from vpnd.shell.init_dialogue import BACK, AnswersWrong, Dialogue, malformed, missing
+from vpnd.shell.init_files import put
+from vpnd.shell.init_frame import FAILED, complain, may_begin, may_write, tell, told
 from vpnd.shell.init_node_checks import run_node_check
 from vpnd.shell.init_node_questions import LISTEN_BESIDE_THE_SHOP, LISTEN_FOR_ANOTHER, NODE_QUESTIONS
 from vpnd.shell.init_node_writing import AGENT_TOKEN, compose_node, for_the_shop, next_steps_of_node
-from vpnd.shell.init_questions import Answers, CheckName, Question
-from vpnd.shell.init_sources import SecretUnreadable, gather
+from vpnd.shell.init_questions import Answers, CheckName
+from vpnd.shell.init_sources import gather
 from vpnd.shell.init_terminal import Person, printable
 from vpnd.shell.init_verdict import Verdict
 from vpnd.shell.init_writing import Layout, Planned
@@ -80,49 +79,17 @@ def init_node(order: NodeOrder) -> int:
     It is 0 when all is written, 1 when that is not possible or an answer does not hold, 2 when answers are missing or
     malformed. KeyboardInterrupt leaves nothing written.
     """
-    journal.configure("console", level="critical")
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text stream has it
-    try:
-        return _init(order)
-    except AnswersWrong as error:
-        for fault in error.faults:
-            _complain(fault)
-        return USAGE
-    except ChecksFailed as error:
-        for fault in error.faults:
-            _complain(fault)
-        _complain("nothing was written; --no-checks writes without looking")
-    except SecretUnreadable as error:
-        _complain(str(error))
-    except ConfigError as error:
-        _complain(error.render())
-        _complain("nothing was written")
-    except OSError as error:
-        _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
-    except EOFError:
-        sys.stdout.write("\n")
-        _complain("the input ended; nothing was written")
-    except KeyboardInterrupt:
-        sys.stdout.write("\n")
-        _complain("interrupted; nothing was written")
-        raise
-    return FAILED
+    return told(lambda: _init(order))
 
 
 def _init(order: NodeOrder) -> int:
     layout = order.layout
     if find_spec("cryptography") is None:  # it comes with the extra "node", as the core and its client do
-        _complain(
+        complain(
             'what a node needs is not installed here: pip install "vpnd[node]", or contrib/install.sh --node'
         )
         return FAILED
-    if layout.on_disk(layout.config).exists() and not order.force:
-        _complain(
-            f"{layout.config} is there already; --force replaces it and keeps a copy, --config FILE writes another one"
-        )
-        return FAILED
-    for folder in unwritable(layout):
-        _complain(f"{folder} cannot be written to: do it as root, or name another place by --config FILE")
+    if not may_begin(layout, force=order.force):
         return FAILED
     secrets = layout.on_disk(layout.secrets)
     given = gather(
@@ -145,7 +112,7 @@ def _init(order: NodeOrder) -> int:
         given,
         person,
         _checked if order.checks else None,
-        tell=_tell,
+        tell=tell,
         questions=NODE_QUESTIONS,
     )
     answers = dialogue.hold()
@@ -192,11 +159,7 @@ def _write(order: NodeOrder, answers: Answers, person: Person | None) -> int:
         answers.values["agent.state"] = layout.config.parent / "node-state"
     files = compose_node(answers, layout, text, by_the_unit=order.by_the_unit)
     _take(files[-1], text)
-    others = [] if order.force else in_the_way(files, layout)
-    if others and (person is None or not person.may_replace(others)):
-        for place in others:
-            _complain(f"{place} is there already, with another content; --force replaces it and keeps a copy")
-        _complain("nothing was written")
+    if not may_write(files, layout, person, force=order.force):
         return FAILED
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from here on something is written, in milliseconds
     made = _identity(order, answers)
@@ -242,7 +205,7 @@ def _identity(order: NodeOrder, answers: Answers) -> tuple[str, Path] | None:
     try:
         identity = load_identity(folder)
     except IdentityError as error:
-        _complain(f"{error}. No configuration was written")
+        complain(f"{error}. No configuration was written")
         return None
     if order.by_the_unit and os.geteuid() == 0 and order.layout.root == Path("/"):
         _give(folder)
@@ -259,14 +222,6 @@ def _give(folder: Path) -> None:
         os.chown(place, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
 
-def _tell(question: Question, verdict: Verdict) -> None:
-    """Say what a script's journal should have; what is wrong is told at the end, all of it."""
-    if verdict.kind == "good":
-        sys.stdout.write(f"ok     {question.name}: {printable(verdict.text)}\n")
-    for note in verdict.notes:
-        sys.stdout.write(f"note   {printable(note)}\n")
-
-
 def _checked(name: CheckName, answers: Answers) -> Verdict:
     return trio.run(run_node_check, name, answers)
 
@@ -277,7 +232,3 @@ def _greet(order: NodeOrder) -> None:
         f"A first configuration of a VPN node, {order.layout.config}. Enter takes what stands in brackets, ? explains, {BACK}"
         f" goes back,\nCtrl-C leaves and writes nothing. Each answer {checked}.\n"
     )
-
-
-def _complain(sentence: str) -> None:
-    sys.stderr.write(f"vpnd init: {redact(sentence)}\n")

@@ -1,7 +1,7 @@
 """A press on a button below a message, read from its JSON.
 
 Most of what people do with the bot is pressing, and most of what PTB makes of a press nobody looks at: the message's buttons and
-its markup, which are ours, as objects for each. What the bot needs of it is read here, in a fifteenth of the time.
+its markup, which are ours, as objects for each. What the bot needs of it is read here, in a fiftieth of the time.
 Everything else comes to the handlers as PTB's objects.
 """
 
