@@ -253,6 +253,17 @@ class Life(Chapter):
             raise Fault(cut)
         return score
 
+    def step_pipx(self) -> str:
+        """The commands without the daemon: a program of its own in a person's home, and gone without a trace."""
+        m = self.machine
+        m.run("python3 -m venv /srv/pipx && /srv/pipx/bin/pip install -q pipx")
+        m.run("/srv/pipx/bin/pipx install /srv/wheels/vpnd-*.whl")
+        vpnd = "CREDENTIALS_DIRECTORY=/etc/vpnd/credentials /root/.local/bin/vpnd"
+        version = m.out(f"{vpnd} --version")
+        said = m.out(f"{vpnd} check-config")
+        m.run("/srv/pipx/bin/pipx uninstall vpnd && test ! -e /root/.local/bin/vpnd")
+        return f"{version}; check-config: {said.splitlines()[0]}"
+
     def step_upgrade_with_data(self) -> str:
         m = self.machine
         before = m.out("runuser -u postgres -- psql -qtA vpnd -c 'select count(*) from customers'")

@@ -203,6 +203,12 @@ def fetch_build(folder: Path) -> None:
     subprocess.run([*pip, "download", "--no-deps", "--dest", folder, "setuptools>=77", "wheel"], check=True)
 
 
+def fetch_pipx(folder: Path) -> None:
+    """Add the installer of programs that many have on a machine of their own."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-qq"]
+    subprocess.run([*pip, "download", "--only-binary", ":all:", "--dest", folder, "pipx"], check=True)
+
+
 def fetch_tools(folder: Path) -> None:
     """Add what a checkout installs for its developers, and what its build needs."""
     subprocess.run(

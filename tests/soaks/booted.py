@@ -36,6 +36,7 @@ from machine import (
     Chapter,
     booted,
     fetch_build,
+    fetch_pipx,
     fetch_players,
     fetch_tools,
     fetch_wheels,
@@ -57,7 +58,13 @@ CHAPTERS: dict[str, tuple[type[Chapter], ...]] = {
     "page": (Page,),
 }
 #: What a chapter needs beside what an operator's server gets.
-MORE = {"upgrade": fetch_former, "tour": fetch_players, "readme": fetch_tools, "page": fetch_build}
+MORE = {
+    "life": fetch_pipx,
+    "upgrade": fetch_former,
+    "tour": fetch_players,
+    "readme": fetch_tools,
+    "page": fetch_build,
+}
 
 say = partial(print, flush=True)
 
