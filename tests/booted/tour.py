@@ -168,6 +168,12 @@ class WholeTour(Chapter):
         score = m.out("systemd-analyze security --threshold=12 vpnd.service | tail -1")
         return f"{m.show('vpnd', 'StatusText')}; {score}"
 
+    def step_every_secret_is_remembered(self) -> str:
+        """Also those that are replaced in the course of the tour: they are looked for at its end."""
+        m = self.machine
+        m.run(f"runuser -u postgres -- psql -qb -v ON_ERROR_STOP=1 vpnd < {INSIDE}/remember.sql")
+        return "each credential and each link, from the first on"
+
     def step_customers_and_operators(self) -> str:
         """What `play.py` says: the tour of `vpnd demo --tour`, and every script of tests/conversations."""
         m = self.machine

@@ -326,14 +326,20 @@ class Secrets(Chapter):
             for kind, values in secrets.items()
             for value in values
             for place, text in places.items()
-            if value in text or (kind == "credentials" and value.replace("-", "") in text)
+            if value in text or ("credentials" in kind and value.replace("-", "") in text)
         ]
         tracebacks = places["journal"].count("Traceback (most recent call last)")
-        if found or not tracebacks or len(secrets["credentials"]) < 10:
-            raise Fault(f"{len(found)} found, {tracebacks} tracebacks: " + "; ".join(found[:10]))
+        replaced = [len(secrets.get(f"replaced {kind}", ())) for kind in ("credentials", "links")]
+        if found or not tracebacks or len(secrets["credentials"]) < 10 or not all(replaced):
+            raise Fault(
+                f"{len(found)} found, {tracebacks} tracebacks, replaced {replaced}: " + "; ".join(found[:10])
+            )
         sizes = ", ".join(f"{place} {len(text) // 1024 + 1} KiB" for place, text in places.items())
         count = sum(len(values) for values in secrets.values())
-        return f"none of {count} secrets in {sizes}; {tracebacks} tracebacks among it"
+        return (
+            f"none of {count} secrets ({sum(replaced)} of them replaced since) in {sizes}; {tracebacks} tracebacks among"
+            " it"
+        )
 
     def step_the_one_place_that_has_them(self) -> str:
         """An export for which an owner has said --with-secrets: uuids and links, in a file of his own, told in the audit log."""
