@@ -34,3 +34,16 @@ def test_every_child_is_told_of_and_nobody_else(drawing: Any) -> None:
     specs, _ = drawing.children()
 
     assert {child.name for child in drawing.grouped(specs)} == set(drawing.SAYS)
+
+
+def test_the_house_is_the_one_that_stands() -> None:
+    """docs/architecture.md names each room of the program, and none that is not there."""
+    root = SCRIPT.parents[2]
+    page = (root / "docs" / "architecture.md").read_text("utf-8")
+    house = page.partition("\n## The house\n")[2].partition("```\n")[2].partition("```")[0]
+    named = {
+        word for line in house.splitlines() for word in line.partition("   ")[0].split() if len(word) > 1
+    }
+    stand = {f"{path.parent.name}/" for path in (root / "vpnd").glob("*/__init__.py")}
+
+    assert named == stand | {"cli.py"}

@@ -128,10 +128,17 @@ class Journal(Chapter):
         m.run('sed -i \'s/level = "debug"/level = "info"/\' /etc/vpnd/vpnd.toml && systemctl restart vpnd')
         m.ready()
         began, before = time.time(), self._dropped()
-        told = m.run(
+        done = m.run(
             f"{ENVIRON} {PYTHON} {INSIDE}/load.py {DATABASE_URL} /etc/vpnd/vpnd.toml {LOAD}",
             timeout=LOAD + 120,
-        ).stdout
+            check=False,
+        )
+        told = done.stdout
+        if done.returncode != 0:
+            since = f"--since=@{began:.0f} --no-pager -o short-precise"
+            ours = m.out(f"journalctl -u vpnd -p notice {since} | tail -40")
+            theirs = m.out(f"journalctl -u postgresql@15-main -u vpnd-node -p notice {since} | tail -20")
+            raise Fault(f"{told}{done.stderr[-800:]}\n{ours}\n{theirs}")
         stamps = m.out(
             f"journalctl -u vpnd --since=@{began:.0f} _TRANSPORT=journal -o json --output-fields=__REALTIME_TIMESTAMP"
         )

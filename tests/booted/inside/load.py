@@ -31,7 +31,10 @@ class Answers:
     def __init__(self) -> None:
         self.took: list[float] = []
         self.receipts = 0
-        self.lost = self.astray = self.unpaid = 0
+        self.astray = self.unpaid = 0
+        #: When each that never came was given up, in seconds since the beginning.
+        self.lost: list[float] = []
+        self.began = perf_counter()
 
     def __str__(self) -> str:
         times = sorted(self.took) or [math.inf]
@@ -41,7 +44,8 @@ class Answers:
         ]
         return (
             f"{len(times)} answers to {CUSTOMERS} customers, {', '.join(at)}, {times[-1]:.2f} s at worst,"
-            f" {self.receipts} receipts, {self.unpaid} bills left, {self.astray} astray, {self.lost} never answered"
+            f" {self.receipts} receipts, {self.unpaid} bills left, {self.astray} astray, {len(self.lost)} never answered"
+            + (f", given up after {self.lost[0]:.0f} to {self.lost[-1]:.0f} s" if self.lost else "")
         )
 
 
@@ -62,7 +66,7 @@ async def live(world: World, number: int, answers: Answers) -> None:
                     await _buy(world, customer, answers, since)
                 answers.unpaid += scope.cancelled_caught
         except (trio.TooSlowError, NotSeen):
-            answers.lost += 1
+            answers.lost.append(perf_counter() - answers.began)
         except ProgramFailed:
             answers.astray += 1  # the screen changed under his finger: a notice, or a press of before
 
@@ -104,7 +108,7 @@ async def main(database_url: str, config: Path, seconds: float) -> int:
                 for number in range(CUSTOMERS):
                     nursery.start_soon(live, world, number, answers)
     print(answers)
-    return answers.lost
+    return len(answers.lost)
 
 
 if __name__ == "__main__":
