@@ -137,7 +137,7 @@ class Journal(Chapter):
         if done.returncode != 0:
             since = f"--since=@{began:.0f} --no-pager -o short-precise"
             ours = m.out(f"journalctl -u vpnd -p notice {since} | tail -40")
-            theirs = m.out(f"journalctl -u postgresql@15-main -u vpnd-node -p notice {since} | tail -20")
+            theirs = m.out("tail -30 /var/log/postgresql/*.log")
             raise Fault(f"{told}{done.stderr[-800:]}\n{ours}\n{theirs}")
         stamps = m.out(
             f"journalctl -u vpnd --since=@{began:.0f} _TRANSPORT=journal -o json --output-fields=__REALTIME_TIMESTAMP"
