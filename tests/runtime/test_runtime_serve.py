@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from vpnd.runtime import journal
 from vpnd.runtime.serve import TlsFiles, serve_asgi
@@ -135,6 +136,26 @@ async def test_garbage_ends_one_connection_only() -> None:
             await stranger.aclose()
 
         assert (await _get(await _connect(bound), "/")).endswith(b"ok")
+
+
+@pytest.mark.parametrize("when", ["nothing was asked", "asked", "answered", "idle"])
+async def test_who_goes_is_not_waited_for(bind: str, when: str) -> None:
+    """A client that says that it sends no more gets the answer that it still waits for, and its connection is closed at once: kept
+    until an idle one would be, connections of those who are gone add up to the most that there may be."""
+    async with _served(_app, bind) as (bound, _), await _connect(bound) as stream:
+        answer = b""
+        if when != "nothing was asked":
+            path = "/slow" if when == "asked" else "/"
+            await stream.send_all(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        while when in ("answered", "idle") and not answer.endswith(b"ok"):
+            answer += await stream.receive_some()
+        if when in ("nothing was asked", "idle"):
+            await wait_all_tasks_blocked()
+        with trio.fail_after(5):
+            await stream.send_eof()
+            while chunk := await stream.receive_some():
+                answer += chunk
+        assert answer[-2:] == (b"" if when == "nothing was asked" else b"ok")
 
 
 async def test_an_inherited_socket_can_be_served_twice() -> None:

@@ -8,6 +8,9 @@ reads it would keep the whole process alive, past every deadline and cancellatio
 * while stopping, every connection left after the grace is closed under hypercorn's feet. That wakes the shielded
   send with an error it knows, and works for unix sockets and TLS as well.
 
+A client that has gone is not kept either: hypercorn on trio waits out the keep-alive of an idle connection whose client has closed
+it, and a minute's worth of them may be all there may be (`_Connection`).
+
 A connection's own failure, say a protocol violation hypercorn did not foresee, ends that connection and nothing
 else: strangers on the network must not be able to restart a child of the supervisor.
 """
@@ -24,6 +27,7 @@ from typing import Any, Final
 import attrs
 import trio
 from hypercorn.config import Config
+from hypercorn.events import Event, Updated
 from hypercorn.logging import Logger
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -166,7 +170,7 @@ class _Server:
         self._refusing = False
         self._streams.add(stream)
         try:
-            await TCPServer(self._app, self._config, self._context, ConnectionState({}), stream)
+            await _Connection(self._app, self._config, self._context, ConnectionState({}), stream)
         except* Exception:
             # See the head of the module: a stranger's connection must not end the server.
             journal.exception("http.connection_failed", message="A connection ended with an unforeseen error")
@@ -180,6 +184,23 @@ class _Server:
             await trio.sleep(self._grace + CUT_GRACE)
             for stream in list(self._streams):
                 await _cut(stream)
+
+
+class _Connection(TCPServer):
+    """A connection that ends when its client has said that nothing more will come and has the answer that it waits for."""
+
+    _ended = False
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        self._ended = True
+        # The connection ends with its last task, and this one waits for a next request.
+        await self.idle_task.stop()
+
+    async def protocol_send(self, event: Event) -> None:
+        # An answer's end makes a connection idle; at the same moment its client may have been seen to go.
+        if not (self._ended and isinstance(event, Updated)):
+            await super().protocol_send(event)
 
 
 async def _cut(stream: Any) -> None:
