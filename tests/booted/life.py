@@ -254,14 +254,17 @@ class Life(Chapter):
         return score
 
     def step_pipx(self) -> str:
-        """The commands without the daemon: a program of its own in a person's home, and gone without a trace."""
+        """The commands without the daemon: a program of its own, and gone without a trace."""
         m = self.machine
         m.run("python3 -m venv /srv/pipx && /srv/pipx/bin/pip install -q pipx")
-        m.run("/srv/pipx/bin/pipx install /srv/wheels/vpnd-*.whl")
-        vpnd = "CREDENTIALS_DIRECTORY=/etc/vpnd/credentials /root/.local/bin/vpnd"
+        pipx = "PIPX_HOME=/srv/pipx/home PIPX_BIN_DIR=/srv/pipx/programs /srv/pipx/bin/pipx"
+        told = m.run(f"{pipx} install /srv/wheels/vpnd-*.whl")
+        if "rror" in told.stdout + told.stderr:
+            raise Fault(told.stdout + told.stderr)
+        vpnd = "CREDENTIALS_DIRECTORY=/etc/vpnd/credentials /srv/pipx/programs/vpnd"
         version = m.out(f"{vpnd} --version")
         said = m.out(f"{vpnd} check-config")
-        m.run("/srv/pipx/bin/pipx uninstall vpnd && test ! -e /root/.local/bin/vpnd")
+        m.run(f"{pipx} uninstall vpnd && test ! -e /srv/pipx/programs/vpnd")
         return f"{version}; check-config: {said.splitlines()[0]}"
 
     def step_upgrade_with_data(self) -> str:

@@ -206,7 +206,8 @@ def fetch_build(folder: Path) -> None:
 def fetch_pipx(folder: Path) -> None:
     """Add the installer of programs that many have on a machine of their own."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-qq"]
-    subprocess.run([*pip, "download", "--only-binary", ":all:", "--dest", folder, "pipx"], check=True)
+    # It brings its own pip up to date first.
+    subprocess.run([*pip, "download", "--only-binary", ":all:", "--dest", folder, "pipx", "pip"], check=True)
 
 
 def fetch_tools(folder: Path) -> None:
