@@ -169,6 +169,8 @@ class Life(Chapter):
         m = self.machine
         before = m.show("vpnd", "MainPID")
         m.run("systemctl reload vpnd")
+        # systemd 252 does not wait until the daemon has said that it is through.
+        m.until("the end of the reload", lambda: m.show("vpnd", "ActiveState") != "reloading")
         if (m.show("vpnd", "ActiveState"), m.show("vpnd", "MainPID")) != ("active", before):
             raise Fault("another process, or none")
         return "the same process"

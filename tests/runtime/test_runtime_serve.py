@@ -140,8 +140,8 @@ async def test_garbage_ends_one_connection_only() -> None:
 
 @pytest.mark.parametrize("when", ["nothing was asked", "asked", "answered", "idle"])
 async def test_who_goes_is_not_waited_for(bind: str, when: str) -> None:
-    """A client that says that it sends no more gets the answer that it still waits for, and its connection is closed at once: kept
-    until an idle one would be, connections of those who are gone add up to the most that there may be."""
+    """A client that says that it sends no more gets the answer that it still waits for, and its connection is closed at once.
+    Kept until an idle one would be, connections of those who are gone add up to the most that there may be."""
     async with _served(_app, bind) as (bound, _), await _connect(bound) as stream:
         answer = b""
         if when != "nothing was asked":

@@ -8,8 +8,8 @@ reads it would keep the whole process alive, past every deadline and cancellatio
 * while stopping, every connection left after the grace is closed under hypercorn's feet. That wakes the shielded
   send with an error it knows, and works for unix sockets and TLS as well.
 
-A client that has gone is not kept either: hypercorn on trio waits out the keep-alive of an idle connection whose client has closed
-it, and a minute's worth of them may be all there may be (`_Connection`).
+A client that has gone is not kept either: hypercorn on trio waits out the keep-alive of an idle connection that its client has
+closed, and a minute's worth of those may be all that there may be (`_Connection`).
 
 A connection's own failure, say a protocol violation hypercorn did not foresee, ends that connection and nothing
 else: strangers on the network must not be able to restart a child of the supervisor.
