@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import trio
 from attrs import define, evolve, field
 from payments_kit import CheckReport, check_invoices, yookassa
 from shop_world import ShopWorld
 
-from vpnd.payments.base import InvoiceOrder, InvoiceState, NewInvoice, PaymentUnavailable
-from vpnd.payments.watcher import invoice_for
-from vpnd.shop.charges import Outcome
+from vpnd.payments import watcher
+from vpnd.payments.base import ChargePage, InvoiceOrder, InvoiceState, NewInvoice, PaymentUnavailable
+from vpnd.payments.watcher import FIRST_LOOK, LOOK, READ_AGAIN, LatelyPaid, invoice_for
+from vpnd.shop.charges import Charge, Outcome
 from vpnd.shop.purchases import Purchase
 
 
@@ -158,3 +160,110 @@ async def test_yookassa_is_watched_as_crypto_pay_is(shop: ShopWorld) -> None:
     assert [len(await shop.subscriptions(one)) for one in people] == [1, 0, 0]
     assert await yoo.invoice_states(["p3"]) == [InvoiceState("p3", "active", None)]
     assert await check_invoices(shop.db, yoo) == CheckReport(1, 0, 0)
+
+
+# ---------------------------------------------------------------------- the list of what was paid lately
+
+
+@define
+class Lists:
+    """A provider's list of charges, newest first, two a page; `away` fails, `slow` never answers for a later page."""
+
+    name: str = "yookassa"
+    charges: list[Charge] = field(factory=list)
+    asked: list[tuple[datetime, str | None]] = field(factory=list)
+    away: bool = False
+    slow: bool = False
+    till: Any = field(factory=lambda: till("yookassa"))
+
+    async def charges_since(self, since: datetime, cursor: str | None = None) -> ChargePage:
+        await trio.lowlevel.checkpoint()
+        self.asked.append((since, cursor))
+        if self.away:
+            raise PaymentUnavailable("away")
+        if self.slow and cursor is not None:
+            await trio.sleep_forever()
+        listed = sorted(self.charges, key=lambda one: one.paid_at or since, reverse=True)
+        first = int(cursor or 0)
+        return ChargePage(
+            tuple(listed[first : first + 2]), 0, str(first + 2) if first + 2 < len(listed) else None
+        )
+
+
+async def paid(shop: ShopWorld, lists: Lists, minutes_ago: int) -> Charge:
+    """A purchase whose invoice was paid at the provider, of which nobody has told us."""
+    purchase = await shop.buy(await shop.customer(), "yookassa")
+    number = (await invoice_for(shop.db, lists.till, purchase, description="")).external_id
+    charge = Charge(
+        provider="yookassa", charge_id=number, amount=19900, currency="RUB", amount_text="199.00",
+        invoice_external_id=number, payload=purchase.public_id, paid_at=datetime.now(UTC) - timedelta(minutes=minutes_ago),
+    )  # fmt: skip
+    lists.charges.append(charge)
+    return charge
+
+
+async def test_what_a_list_tells_of_our_invoices_is_found(shop: ShopWorld) -> None:
+    """Whose invoice waits here is found, the oldest first; what is settled, and what is no invoice of ours, is not."""
+    lists = Lists()
+    charges = [await paid(shop, lists, minutes) for minutes in (30, 20, 10, 5)]
+    lists.charges.append(evolve(charges[0], charge_id="elsewhere", invoice_external_id="elsewhere"))
+    lists.charges.append(evolve(charges[0], charge_id="none", invoice_external_id=None))
+    await shop.settle(charges[1])
+    lately = LatelyPaid(shop.db, lists)
+
+    assert await lately.find(10) == (charges[0], charges[2], charges[3])
+    assert await lately.find(2) == (charges[0], charges[2])
+    for charge in charges:
+        await shop.settle(charge)
+    assert await lately.find(10) == ()
+
+
+async def test_a_list_is_read_on_from_what_is_not_settled(shop: ShopWorld) -> None:
+    """A look reads from the last one on, and a little before it; what was found and not settled is read again."""
+    lists = Lists()
+    lately = LatelyPaid(shop.db, lists)
+    began = datetime.now(UTC)
+    await lately.find(10)
+    assert began - FIRST_LOOK <= lists.asked[-1][0] <= datetime.now(UTC) - FIRST_LOOK
+
+    charge = await paid(shop, lists, 2)
+    assert await lately.find(10) == (charge,)
+    first = lists.asked[-1][0]
+    assert began - READ_AGAIN <= first <= datetime.now(UTC) - READ_AGAIN
+    assert await lately.find(10) == (charge,)
+    assert lists.asked[-1][0] == first  # it was paid before what the next look would have begun with
+    await shop.settle(charge)
+    settled = datetime.now(UTC)
+    await lately.find(10)
+    await lately.find(10)
+    assert lists.asked[-1][0] >= settled - READ_AGAIN
+
+
+async def test_a_list_that_fails_is_read_from_the_same_place(shop: ShopWorld) -> None:
+    """An hour away is an hour that is read when it is back."""
+    lists = Lists()
+    lately = LatelyPaid(shop.db, lists)
+    lists.away = True
+    for _ in range(2):
+        with pytest.raises(PaymentUnavailable):
+            await lately.find(10)
+    lists.away = False
+    charge = await paid(shop, lists, 50)
+
+    assert await lately.find(10) == (charge,)
+
+
+async def test_a_list_that_hangs_does_not_take_the_round(
+    shop: ShopWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read until then is found; the look begins at the same place the next time."""
+    monkeypatch.setattr(watcher, "LOOK", 0.2)
+    assert LOOK < 25  # the round's deadline
+    lists = Lists(slow=True)
+    charges = [await paid(shop, lists, minutes) for minutes in (30, 20, 10)]
+    lately = LatelyPaid(shop.db, lists)
+
+    assert await lately.find(10) == (charges[1], charges[2])
+    lists.slow = False
+    assert await lately.find(10) == tuple(charges)
+    assert lists.asked[0][0] - lists.asked[-1][0] < timedelta(seconds=30)

@@ -357,6 +357,37 @@ async def test_watchers_of_two_providers_do_not_wait_for_each_other(shop: ShopWo
     ]
 
 
+async def test_who_has_paid_does_not_wait_for_his_turn(shop: ShopWorld, town: Town) -> None:
+    """YooKassa is asked about twenty invoices a round, one by one; what its list tells is settled in the very same round."""
+    waiting = [await ordered(shop, town.yookassa) for _ in range(45)]
+    last = [await ordered(shop, town.yookassa) for _ in range(3)]
+    for _, external_id in last:
+        await town.pay(town.yookassa, external_id)
+    woken = Woken()
+    watcher = WorkerRunner(money.payment_watcher(shop.db, town.yookassa, on_commit=(woken,)))
+    before = await shop.db.fetchval("test", "select max(checked_at) from invoices")
+
+    assert await watcher.run_once() == "ok"
+
+    assert {result.purchase_id for result in woken.results} == {purchase.id for purchase, _ in last}
+    asked = "select count(*) from invoices where checked_at > $1"
+    assert await shop.db.fetchval("test", asked, before) == 20
+    assert len(waiting) > 2 * 20
+
+
+async def test_a_list_that_is_refused_keeps_nothing_back(shop: ShopWorld, town: Town) -> None:
+    """What asking one by one has found is settled first; a round that has found nothing tells that the list is not to be had."""
+    purchase, external_id = await ordered(shop, town.yookassa)
+    await ordered(shop, town.yookassa)
+    await town.pay(town.yookassa, external_id)
+    await town.asked(town.yookassa)("fault", method="list_payments", kind="5xx", count=2)
+    watcher = WorkerRunner(money.payment_watcher(shop.db, town.yookassa, on_commit=()))
+
+    assert await watcher.run_once() == "ok"
+    assert (await shop.again(purchase)).status == "paid"
+    assert [await watcher.run_once() for _ in range(2)] == ["failed", "ok"]
+
+
 async def test_the_stars_sweep_settles_and_wakes(shop: ShopWorld, town: Town) -> None:
     """What Telegram took while we were away; a Telegram that is away is a failed iteration and no loss."""
     one = await shop.customer()

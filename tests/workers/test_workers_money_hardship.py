@@ -4,7 +4,7 @@ to the payment watchers and to the keeper of the books: every paid invoice is se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from shop_world import ShopWorld, hold, open_world
 
 from vpnd.config import WorkerSettings
 from vpnd.database.database import open_database
-from vpnd.payments.base import InvoiceState
+from vpnd.payments.base import ChargePage, InvoiceState
 from vpnd.runtime.journal import capture
 from vpnd.runtime.limits import Limits
 from vpnd.runtime.worker import WorkerRunner, configured
@@ -61,6 +61,17 @@ class Desk:
             else InvoiceState(one, "paid", self._charge(one))
             for one in external_ids
         ]
+
+    async def charges_since(self, since: datetime, cursor: str | None = None) -> ChargePage:
+        """List all that is paid, a hundred a page."""
+        await trio.lowlevel.checkpoint()
+        paid = [one for one in self._payloads if one not in self.unpaid]
+        first = int(cursor or 0)
+        return ChargePage(
+            tuple(self._charge(one) for one in paid[first : first + 100]),
+            0,
+            str(first + 100) if first + 100 < len(paid) else None,
+        )
 
     def _charge(self, external_id: str) -> Charge:
         return Charge(

@@ -2,24 +2,37 @@
 
 Oldest unchecked first, so that no invoice starves behind newer ones; many ids a call; and no connection to the
 database is held while the provider is asked.
+
+A provider that tells of one invoice a call would be asked about a thousand of them for half an hour. Its list of what was paid
+lately is a call a hundred (`LatelyPaid`), so whoever has paid does not wait for his turn.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
+import trio
 from attrs import frozen
 
 from vpnd.database.database import Database
-from vpnd.payments.base import InvoiceOrder, Provider
+from vpnd.payments.base import ChargePage, InvoiceOrder, Provider
 from vpnd.shop.charges import Charge
 from vpnd.shop.purchases import Invoice, Purchase, attach_invoice
-from vpnd.shop.status import invoices_to_check, mark_invoices_expired
+from vpnd.shop.status import invoices_to_check, invoices_unpaid, mark_invoices_expired
 
-__all__ = ["Asked", "ask_about_invoices", "invoice_for"]
+__all__ = ["Asked", "LatelyPaid", "ask_about_invoices", "invoice_for"]
 
 CHECK_LIMIT: Final = 100  # invoices of one call
+
+#: How far back the first look into a list goes. What is older is the business of the daily comparison.
+FIRST_LOOK: Final = timedelta(hours=1)
+#: So much of what was read is read again: the clocks differ, and a list may be late.
+READ_AGAIN: Final = timedelta(minutes=5)
+#: Pages of one look, newest first: a thousand charges of YooKassa's. A look every half minute needs one of them.
+MOST_PAGES: Final = 10
+#: Seconds for a look; a list that is slower than that must not take the watcher's whole round.
+LOOK: Final = 10.0
 
 # A purchase that is about to end is still given so long to be paid: whoever asks for an invoice means to pay it.
 SHORTEST_LIFE: Final = timedelta(minutes=5)
@@ -58,6 +71,54 @@ async def ask_about_invoices(db: Database, provider: Provider, limit: int = CHEC
             over.append(one.external_id)
     expired = await mark_invoices_expired(db, provider.name, over) if over else 0
     return Asked(len(watched), tuple(paid), expired)
+
+
+class ListsCharges(Protocol):
+    """The part of a provider that can be asked what it has taken."""
+
+    @property
+    def name(self) -> str:
+        """The provider's name in invoices."""
+        ...
+
+    async def charges_since(self, since: datetime, cursor: str | None = None) -> ChargePage:
+        """A page of what was paid since a moment. Raises PaymentError."""
+        ...
+
+
+class LatelyPaid:
+    """Finds, in a provider's list of charges, those whose invoices wait here. Remembers how far it has read.
+
+    What it has found and nobody settled is found again: it reads on from the oldest of those.
+    """
+
+    def __init__(self, db: Database, provider: ListsCharges) -> None:
+        self._db = db
+        self._provider = provider
+        self._since: datetime | None = None
+
+    async def find(self, limit: int) -> tuple[Charge, ...]:
+        """Up to `limit` charges that are to be settled. Raises PaymentError when the provider cannot be asked."""
+        began = datetime.now(UTC)
+        since = self._since or began - FIRST_LOOK
+        found: list[Charge] = []
+        with trio.move_on_after(LOOK) as scope:
+            await self._read(since, found)
+        if not scope.cancelled_caught:
+            paid = [one.paid_at for one in found if one.paid_at is not None]
+            self._since = max(since, min([began, *paid]) - READ_AGAIN)
+        return tuple(reversed(found))[:limit]  # the oldest first: they have waited for the longest
+
+    async def _read(self, since: datetime, found: list[Charge]) -> None:
+        cursor: str | None = None
+        for _ in range(MOST_PAGES):
+            page = await self._provider.charges_since(since, cursor)
+            listed = [one.invoice_external_id for one in page.charges if one.invoice_external_id is not None]
+            waiting = await invoices_unpaid(self._db, self._provider.name, listed) if listed else set()
+            found += [one for one in page.charges if one.invoice_external_id in waiting]
+            cursor = page.next
+            if cursor is None:
+                return
 
 
 async def invoice_for(

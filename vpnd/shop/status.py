@@ -20,6 +20,7 @@ __all__ = [
     "SubscriptionPage",
     "WatchedInvoice",
     "invoices_to_check",
+    "invoices_unpaid",
     "mark_invoices_expired",
     "overview",
     "subscription_page",
@@ -182,6 +183,18 @@ async def invoices_to_check(source: Source, provider: str, limit: int) -> list[W
         ]
 
     return await in_transaction(source, "invoices.to_check", body)
+
+
+async def invoices_unpaid(source: Source, provider: str, external_ids: Sequence[str]) -> set[str]:
+    """Which of a provider's invoices, a page of them, are ours and still wait to be paid."""
+    rows = await fetch(
+        source,
+        "invoices.unpaid",
+        "select external_id from invoices where provider = $1 and external_id = any($2::text[]) and status = 'active'",
+        provider,
+        list(external_ids),
+    )
+    return {row["external_id"] for row in rows}
 
 
 async def mark_invoices_expired(source: Source, provider: str, external_ids: Sequence[str]) -> int:
