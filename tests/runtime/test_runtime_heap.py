@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import linecache
+import traceback
 from collections.abc import Iterator
 
 import psutil
 import pytest
+from attrs import field, frozen, validators
 
 from vpnd.runtime.heap import settle_heap, trim_heap
 
@@ -32,6 +35,25 @@ def test_what_exists_is_out_of_sight_and_garbage_is_not_kept(thawed: None) -> No
     assert gc.get_freeze_count() > 0
     assert not any(found is lives for found in gc.get_objects())
     assert gc.collect() < 100
+
+
+def test_what_only_a_debugger_reads_is_dropped(thawed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text of methods that attrs wrote goes, files' lines stay, and an error in such a method is still told."""
+
+    @frozen
+    class Positive:
+        value: int = field(validator=validators.gt(0))
+
+    monkeypatch.setattr(linecache, "cache", dict(linecache.cache))
+    linecache.getlines(__file__)
+    assert any(name.startswith("<attrs generated ") for name in linecache.cache)
+    settle_heap()
+
+    assert not any(name.startswith("<attrs generated ") for name in linecache.cache)
+    assert __file__ in linecache.cache
+    with pytest.raises(ValueError, match="value") as told:
+        Positive(0)
+    assert "Positive" in "".join(traceback.format_exception(told.value))
 
 
 def test_free_memory_goes_back() -> None:
