@@ -239,6 +239,21 @@ async def test_a_list_is_read_on_from_what_is_not_settled(shop: ShopWorld) -> No
     assert lists.asked[-1][0] >= settled - READ_AGAIN
 
 
+async def test_what_cannot_be_settled_is_not_read_for_for_ever(
+    shop: ShopWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A charge that nobody can settle is left, after the time of a first look, to those who ask one by one."""
+    lists = Lists()
+    charge = await paid(shop, lists, 50)
+    lately = LatelyPaid(shop.db, lists)
+    assert await lately.find(10) == (charge,)
+    monkeypatch.setattr(watcher, "FIRST_LOOK", timedelta(minutes=20))  # as if 40 minutes had gone by
+    await lately.find(10)
+    await lately.find(10)
+
+    assert lists.asked[-1][0] > datetime.now(UTC) - timedelta(minutes=21)
+
+
 async def test_a_list_that_fails_is_read_from_the_same_place(shop: ShopWorld) -> None:
     """An hour away is an hour that is read when it is back."""
     lists = Lists()

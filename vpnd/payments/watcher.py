@@ -25,7 +25,8 @@ __all__ = ["Asked", "LatelyPaid", "ask_about_invoices", "invoice_for"]
 
 CHECK_LIMIT: Final = 100  # invoices of one call
 
-#: How far back the first look into a list goes. What is older is the business of the daily comparison.
+#: How far back the first look into a list goes, and later ones for what is not settled. What is older is found by asking one by
+#: one, and by the daily comparison.
 FIRST_LOOK: Final = timedelta(hours=1)
 #: So much of what was read is read again: the clocks differ, and a list may be late.
 READ_AGAIN: Final = timedelta(minutes=5)
@@ -89,7 +90,7 @@ class ListsCharges(Protocol):
 class LatelyPaid:
     """Finds, in a provider's list of charges, those whose invoices wait here. Remembers how far it has read.
 
-    What it has found and nobody settled is found again: it reads on from the oldest of those.
+    What it has found and nobody settled is found again: it reads on from the oldest of those, if that was within the hour.
     """
 
     def __init__(self, db: Database, provider: ListsCharges) -> None:
@@ -106,7 +107,8 @@ class LatelyPaid:
             await self._read(since, found)
         if not scope.cancelled_caught:
             paid = [one.paid_at for one in found if one.paid_at is not None]
-            self._since = max(since, min([began, *paid]) - READ_AGAIN)
+            # One that cannot be settled must not have all that came after it read for ever.
+            self._since = max(since, began - FIRST_LOOK, min([began, *paid]) - READ_AGAIN)
         return tuple(reversed(found))[:limit]  # the oldest first: they have waited for the longest
 
     async def _read(self, since: datetime, found: list[Charge]) -> None:
