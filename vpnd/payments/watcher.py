@@ -10,20 +10,22 @@ lately is a call a hundred (`LatelyPaid`), so whoever has paid does not wait for
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 from attrs import frozen
 
 from vpnd.database.database import Database
-from vpnd.payments.base import ChargePage, InvoiceOrder, Provider
+from vpnd.payments.base import InvoiceOrder, PaymentError, PaymentUnavailable, Provider
 from vpnd.shop.charges import Charge
 from vpnd.shop.purchases import Invoice, Purchase, attach_invoice
 from vpnd.shop.status import invoices_to_check, invoices_unpaid, mark_invoices_expired
 
-__all__ = ["Asked", "LatelyPaid", "ask_about_invoices", "invoice_for"]
+__all__ = ["Asked", "LatelyPaid", "ask_about_invoices", "ask_and_read", "invoice_for"]
 
 CHECK_LIMIT: Final = 100  # invoices of one call
+#: Where each invoice is a call of its own, a fifth of a round's limit is asked about: the round has to fit its deadline.
+ONE_IN: Final = 5
 
 #: How far back the first look into a list goes, and later ones for what is not settled. What is older is found by asking one by
 #: one, and by the daily comparison.
@@ -74,38 +76,34 @@ async def ask_about_invoices(db: Database, provider: Provider, limit: int = CHEC
     return Asked(len(watched), tuple(paid), expired)
 
 
-class ListsCharges(Protocol):
-    """The part of a provider that can be asked what it has taken."""
-
-    @property
-    def name(self) -> str:
-        """The provider's name in invoices."""
-        ...
-
-    async def charges_since(self, since: datetime, cursor: str | None = None) -> ChargePage:
-        """A page of what was paid since a moment. Raises PaymentError."""
-        ...
-
-
 class LatelyPaid:
     """Finds, in a provider's list of charges, those whose invoices wait here. Remembers how far it has read.
 
     What it has found and nobody settled is found again: it reads on from the oldest of those, if that was within the hour.
     """
 
-    def __init__(self, db: Database, provider: ListsCharges) -> None:
+    def __init__(self, db: Database, provider: Provider) -> None:
         self._db = db
         self._provider = provider
         self._since: datetime | None = None
 
     async def find(self, limit: int) -> tuple[Charge, ...]:
-        """Up to `limit` charges that are to be settled. Raises PaymentError when the provider cannot be asked."""
+        """Up to `limit` charges that are to be settled.
+
+        Raises PaymentError when the provider cannot be asked, or has told of none within ten seconds. One that is only slow is
+        asked for the same again the next time, and what it has told until then is found.
+        """
         began = datetime.now(UTC)
         since = self._since or began - FIRST_LOOK
         found: list[Charge] = []
         with trio.move_on_after(LOOK) as scope:
             await self._read(since, found)
-        if not scope.cancelled_caught:
+        if scope.cancelled_caught:
+            if not found:
+                raise PaymentUnavailable(
+                    f"{self._provider.name}: its list of charges took more than {LOOK:g} s"
+                )
+        else:
             paid = [one.paid_at for one in found if one.paid_at is not None]
             # One that cannot be settled must not have all that came after it read for ever.
             self._since = max(since, began - FIRST_LOOK, min([began, *paid]) - READ_AGAIN)
@@ -121,6 +119,21 @@ class LatelyPaid:
             cursor = page.next
             if cursor is None:
                 return
+
+
+async def ask_and_read(
+    db: Database, provider: Provider, lately: LatelyPaid, limit: int
+) -> tuple[Charge, ...]:
+    """Up to `limit` charges to settle: of invoices that were asked about one by one, and of the list. Raises PaymentError."""
+    asked = await ask_about_invoices(db, provider, max(1, limit // ONE_IN))
+    try:
+        listed = await lately.find(limit)
+    except PaymentError:
+        if not asked.paid:
+            raise
+        listed = ()  # what was found is settled first; the next round tells of it
+    charges = {charge.charge_id: charge for charge in (*asked.paid, *listed)}
+    return tuple(charges.values())[:limit]
 
 
 async def invoice_for(

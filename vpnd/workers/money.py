@@ -15,12 +15,12 @@ import trio
 
 from vpnd.database.database import Database
 from vpnd.database.scope import Transaction
-from vpnd.payments.base import PaymentError, Provider
+from vpnd.payments.base import Provider
 from vpnd.payments.reconcile import reconcile
 from vpnd.payments.settle import settle_charge
 from vpnd.payments.stars_account import StarsAccount
 from vpnd.payments.stars_sweep import sweep_stars
-from vpnd.payments.watcher import CHECK_LIMIT, LatelyPaid, ask_about_invoices
+from vpnd.payments.watcher import CHECK_LIMIT, LatelyPaid, ask_about_invoices, ask_and_read
 from vpnd.runtime import metrics
 from vpnd.runtime.journal import get_journal
 from vpnd.runtime.worker import ItemWorker, Job, Sweep
@@ -38,8 +38,6 @@ OnCommit = Sequence[Callable[[SettlementResult], None]]
 RECONCILED: Final = timedelta(days=3)
 #: A comparison that ended so lately is not repeated by a restart.
 RECONCILED_ENOUGH: Final = timedelta(hours=20)
-#: The part of a round's batch that a provider is asked about one by one: with a call each, a round has to fit its deadline.
-ONE_BY_ONE: Final = 5
 #: Seconds for which the books wait for older transactions to end before the sums move on.
 HORIZON_PATIENCE: Final = 20.0
 #: Cached balances that one iteration verifies; the next goes on behind them.
@@ -53,19 +51,19 @@ def payment_watcher(db: Database, provider: Provider, *, on_commit: OnCommit) ->
     A page is what is paid of those, and each is settled by itself. Whatever was asked about last comes last. Where each
     invoice is a call of its own, the provider's list of charges is read besides.
     """
-    if provider.name == "cryptopay":
+    by_one_call = provider.name == "cryptopay"
+    lately = LatelyPaid(db, provider)
 
-        async def page(_after: str | None, limit: int) -> Sequence[Charge]:
+    async def page(_after: str | None, limit: int) -> Sequence[Charge]:
+        if by_one_call:
             return (await ask_about_invoices(db, provider, limit)).paid
-
-    else:
-        page = partial(_asked_and_listed, db, provider, LatelyPaid(db, provider))
+        return await ask_and_read(db, provider, lately, limit)
 
     async def handle(charge: Charge) -> None:
         await settle_charge(db, charge, on_commit=on_commit)
 
     return ItemWorker(
-        "payment_watcher" if provider.name == "cryptopay" else f"{provider.name}_watcher",
+        "payment_watcher" if by_one_call else f"{provider.name}_watcher",
         interval=30,
         deadline=25,
         batch=CHECK_LIMIT,
@@ -74,20 +72,6 @@ def payment_watcher(db: Database, provider: Provider, *, on_commit: OnCommit) ->
         key=lambda charge: charge.charge_id,
         one_page=True,
     )
-
-
-async def _asked_and_listed(
-    db: Database, provider: Provider, lately: LatelyPaid, _after: str | None, limit: int
-) -> Sequence[Charge]:
-    asked = await ask_about_invoices(db, provider, max(1, limit // ONE_BY_ONE))
-    try:
-        listed = await lately.find(limit)
-    except PaymentError:
-        if not asked.paid:
-            raise
-        listed = ()  # what was found is settled first; the next round tells of it
-    charges = {charge.charge_id: charge for charge in (*asked.paid, *listed)}
-    return list(charges.values())[:limit]
 
 
 def stars_sweep(db: Database, account: StarsAccount, *, on_commit: OnCommit) -> Job:
