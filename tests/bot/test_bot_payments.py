@@ -12,11 +12,12 @@ from vpnd.bot import callbacks, notices, ordering
 from vpnd.bot.speech import Speech
 from vpnd.bot.texts import Texts
 from vpnd.database.database import Database
+from vpnd.database.errors import CommitUnknown, DatabaseUnavailable
 from vpnd.database.outbox_rows import BoundaryDown, Dead, Delivered, Drop, OutboxItem, Retry
 from vpnd.payments.base import PaymentUnavailable
 from vpnd.payments.stars import PreCheckoutAnswer, Refusal
 from vpnd.shop.subscriptions import expire_due
-from vpnd.telegram.errors import RetryLater
+from vpnd.telegram.errors import Rejected, RetryLater
 
 pytestmark = pytest.mark.postgres
 
@@ -74,15 +75,83 @@ async def test_a_double_tap_on_stars_buys_once(world: World) -> None:
     assert invoice_of(again).parameters["payload"] == invoice_of(first).parameters["payload"]
 
 
-async def test_a_replayed_tap_sends_the_invoice_that_may_be_missing(world: World) -> None:
-    """An update played again after a kill opens nothing new, but sends the invoice it may not have sent."""
+async def killed(*_: Any, **__: Any) -> Any:
+    """Stands for a `kill -9` at this place."""
+    raise KeyboardInterrupt
+
+
+async def test_a_replayed_tap_sends_the_invoice_that_may_be_missing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update played again after a kill opens nothing new, but sends the invoice that it may not have sent; once that is noted,
+    another replay sends nothing."""
     wish = callbacks.Pay("stars", await world.offer("basic", 30))
 
-    await world.press(ANNA, wish, update_id=9001)
+    with monkeypatch.context() as patch:
+        patch.setattr(ordering, "note_invoice_sent", killed)
+        with pytest.RaisesGroup(KeyboardInterrupt):
+            await world.press(ANNA, wish, update_id=9001)
     calls = await world.press(ANNA, wish, update_id=9001)
+    once_more = await world.press(ANNA, wish, update_id=9001)
 
     assert len(await world.sql("select id from purchases")) == 1
     assert invoice_of(calls).parameters["currency"] == "XTR"
+    assert "sendInvoice" not in [call.method for call in once_more]
+
+
+async def test_an_invoice_that_telegram_did_not_take_is_not_said_to_be_in_the_chat(world: World) -> None:
+    """A press that opens a purchase and fails before its invoice is there leaves the next one to send it: nobody is told to look
+    for a message that was never sent."""
+    wish = callbacks.Pay("stars", await world.offer("basic", 30))
+    world.telegram.fail("sendInvoice", "Bad Request: CURRENCY_INVALID")
+
+    with pytest.raises(Rejected):
+        await world.press(ANNA, wish)
+    calls = await world.press(ANNA, wish)
+    (purchase,) = await world.sql("select public_id, invoice_sent_at is not null as noted from purchases")
+
+    assert invoice_of(calls).parameters["payload"] == purchase["public_id"]
+    assert "in the message below" in calls[1].text
+    assert purchase["noted"]
+
+
+async def test_a_purchase_whose_commit_went_unheard_gets_its_invoice_by_the_next_tap(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that goes away with the answer to a commit leaves an open purchase without an invoice; the next tap sends it."""
+    wish = callbacks.Pay("stars", await world.offer("basic", 30))
+    opened = ordering.open_access
+
+    async def unheard(*arguments: Any, **named: Any) -> Any:
+        await opened(*arguments, **named)
+        raise CommitUnknown("the server went away", site="bot.open_purchase")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ordering, "open_access", unheard)
+        with pytest.raises(CommitUnknown):
+            await world.press(ANNA, wish)
+    assert len(await world.sql("select id from purchases")) == 1
+    calls = await world.press(ANNA, wish)
+
+    assert len(await world.sql("select id from purchases")) == 1
+    assert invoice_of(calls).parameters["currency"] == "XTR"
+
+
+async def test_an_invoice_that_was_sent_but_not_noted_is_no_failure(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The customer has his invoice: a database that is away by then is not his trouble. The next tap sends it once more."""
+    wish = callbacks.Pay("stars", await world.offer("basic", 30))
+
+    async def away(*_: Any) -> None:
+        raise DatabaseUnavailable("the server went away", site="purchases.invoice_sent")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ordering, "note_invoice_sent", away)
+        first = await world.press(ANNA, wish)
+    second = await world.press(ANNA, wish)
+
+    assert invoice_of(first).parameters == invoice_of(second).parameters
 
 
 async def test_a_double_tap_on_crypto_buys_once(world: World) -> None:
@@ -103,9 +172,6 @@ async def test_an_invoice_missing_after_a_kill_is_made_by_the_next_tap(
 ) -> None:
     """A death between the purchase and its invoice leaves a purchase that the next tap completes."""
     wish = callbacks.Pay("cryptopay", await world.offer("basic", 30))
-
-    async def killed(*_: Any, **__: Any) -> Any:
-        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(ordering, "invoice_for", killed)

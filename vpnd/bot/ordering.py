@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+import trio
 from attrs import frozen
 
 from vpnd.bot.callbacks import Action, Complete
@@ -19,6 +20,7 @@ from vpnd.bot.screens import payment
 from vpnd.bot.speech import Speech
 from vpnd.bot.visit import Visit
 from vpnd.bot.ways import Target, Way, ways_to_fill
+from vpnd.database.errors import DatabaseError
 from vpnd.database.scope import Transaction
 from vpnd.payments import stars
 from vpnd.payments.base import PaymentError
@@ -29,11 +31,14 @@ from vpnd.shop.balance import BALANCE, charge_of
 from vpnd.shop.ledger import InsufficientBalance
 from vpnd.shop.opening import open_purchase, open_topup
 from vpnd.shop.pricing import Terms
-from vpnd.shop.purchases import Purchase, purchase_of, reopen_purchase
+from vpnd.shop.purchases import Purchase, note_invoice_sent, purchase_of, reopen_purchase
 from vpnd.shop.settlement import PurchaseClosed
 from vpnd.telegram.sender import Lane
 
 log = get_journal("bot")
+
+#: Seconds that noting a sent invoice may take: the customer has it, so nothing else waits for that.
+NOTING_TIME: Final = 1.0
 
 # What a refused pre-checkout is told as; Telegram shows it in its own window.
 _REFUSALS: Final = {
@@ -49,11 +54,10 @@ _REFUSALS: Final = {
 
 @frozen
 class Opened:
-    """A purchase, the business time it was opened or found at, and whether it was this update that opened it."""
+    """A purchase, and the business time it was opened or found at."""
 
     purchase: Purchase
     now: datetime
-    ours: bool
 
 
 # ------------------------------------------------------------------------------------------ opening
@@ -77,7 +81,7 @@ async def open_access(visit: Visit, way: Way, offer_id: int, target: Target) -> 
             fresh=target.fresh,
             recurring=way.monthly,
         )
-        return await _opened(tx, visit, purchase)
+        return await _opened(tx, purchase)
 
     return await visit.deps.db.run("bot.open_purchase", body)
 
@@ -98,20 +102,13 @@ async def open_filling(visit: Visit, terms: Terms, asked: int, amount: int) -> O
             shop_currency=visit.deps.currency,
             request_key=visit.request_key,
         )
-        return await _opened(tx, visit, purchase)
+        return await _opened(tx, purchase)
 
     return await visit.deps.db.run("bot.open_topup", body)
 
 
-async def _opened(tx: Transaction, visit: Visit, purchase: Purchase) -> Opened:
-    row = await tx.fetchrow(
-        "select vpnd_now() as now, request_key = $2 as ours from purchases where id = $1",
-        purchase.id,
-        visit.request_key,
-    )
-    if row is None:
-        raise RuntimeError("a purchase vanished inside its own transaction")
-    return Opened(purchase, row["now"], row["ours"])
+async def _opened(tx: Transaction, purchase: Purchase) -> Opened:
+    return Opened(purchase, await tx.fetchval("select vpnd_now()"))
 
 
 # ------------------------------------------------------------------------------------------ how to pay
@@ -131,8 +128,10 @@ async def present(visit: Visit, opened: Opened, retry: Action) -> None:
     elif purchase.recurring:
         await _show_monthly(visit, purchase, what)
     else:
-        await visit.show(payment.stars(visit.speech, what, purchase, sent_before=not opened.ours))
-        if opened.ours:
+        # Not "whoever opened it has sent it": a press can open a purchase and fail before its invoice is on its way.
+        sent = purchase.invoice_sent_at is not None
+        await visit.show(payment.stars(visit.speech, what, purchase, sent_before=sent))
+        if not sent:
             await _send_invoice(visit, purchase, what)
 
 
@@ -186,9 +185,16 @@ def _invoice(speech: Speech, purchase: Purchase, what: str) -> stars.StarsInvoic
 
 
 async def _send_invoice(visit: Visit, purchase: Purchase, what: str) -> None:
-    """Send the Stars invoice as a message of its own."""
+    """Send the Stars invoice as a message of its own, and note that; where that fails, the next tap sends it once more."""
     invoice = _invoice(visit.speech, purchase, what)
     await visit.deps.sender.call(Lane.REPLY, "send_invoice", chat_id=visit.chat_id, **invoice.as_request())
+    if purchase.invoice_sent_at is not None:
+        return
+    with trio.move_on_after(NOTING_TIME):
+        try:
+            await note_invoice_sent(visit.deps.db, purchase.id)
+        except DatabaseError as error:
+            log.debug("bot.not_noted", message=f"it could not be noted that an invoice was sent: {error}")
 
 
 async def _show_monthly(visit: Visit, purchase: Purchase, what: str) -> None:
@@ -257,17 +263,15 @@ async def complete(visit: Visit, public_id: str) -> bool:
     """Show how to pay what is still missing of a purchase that was paid in part. False if it is not this customer's."""
     who = visit.customer.telegram_id
 
-    async def body(tx: Transaction) -> Opened | None:
+    async def body(tx: Transaction) -> tuple[bool, Opened | None]:
         reopened = await reopen_purchase(tx, public_id, who)
         purchase = await purchase_of(tx, public_id, who)
-        if purchase is None:
-            return None
-        return Opened(purchase, await tx.fetchval("select vpnd_now()"), reopened)
+        return reopened, None if purchase is None else await _opened(tx, purchase)
 
-    opened = await visit.deps.db.run("bot.complete", body)
+    reopened, opened = await visit.deps.db.run("bot.complete", body)
     if opened is None:
         return False
-    if opened.ours:
+    if reopened:
         await present(visit, opened, Complete(public_id))
     else:
         await visit.show(payment.standing(visit.speech, opened.purchase, opened.now))

@@ -34,6 +34,7 @@ __all__ = [
     "cancel_all",
     "cancel_purchase",
     "expire_purchases",
+    "note_invoice_sent",
     "overdue_purchases",
     "purchase_of",
     "reopen_purchase",
@@ -76,6 +77,7 @@ class Purchase:
         received: what came in by charges that were too small; `refunded`: what went back of `shop_amount`.
         invoice: the newest one, with an url to pay at; Stars invoices are messages and have none.
         invoices: how many were noted.
+        invoice_sent_at: when Telegram took the message that is its Stars invoice; None: it may not have been sent.
         created: whether the call that returned this made it (False: it had been open before).
     """
 
@@ -106,6 +108,7 @@ class Purchase:
     paid_at: datetime | None
     invoice: Invoice | None
     invoices: int
+    invoice_sent_at: datetime | None = None
     created: bool = False
 
     @property
@@ -118,7 +121,7 @@ PURCHASE_COLUMNS: Final = """
     p.id, p.public_id, p.customer_id, p.kind, p.origin, p.offer_id, o.plan_id, coalesce(o.days, 0) as days,
     p.subscription_id, p.fresh, p.method, p.currency, p.amount, p.shop_currency, p.shop_amount, p.list_amount,
     p.discount, p.bonus_days, p.recurring, p.status, p.received, p.refunded, p.created_at, p.expires_at, p.paid_at,
-    (select count(*) from invoices n where n.purchase_id = p.id) as invoices,
+    p.invoice_sent_at, (select count(*) from invoices n where n.purchase_id = p.id) as invoices,
     i.id as i_id, i.provider as i_provider, i.external_id as i_external_id, i.url as i_url,
     i.currency as i_currency, i.amount as i_amount, i.status as i_status, i.expires_at as i_expires_at
 """
@@ -180,7 +183,8 @@ with closed as (
 """  # noqa: S608 (only constants are pasted in)
 
 _REOPEN: Final = """
-update purchases p set status = 'pending', expires_at = greatest(p.expires_at, vpnd_now() + $3::interval)
+update purchases p
+set status = 'pending', expires_at = greatest(p.expires_at, vpnd_now() + $3::interval), invoice_sent_at = null
 from customers c
 where p.public_id = $1 and c.id = p.customer_id and c.telegram_id = $2
   and p.received > 0 and p.received < p.amount and p.status in ('pending', 'expired', 'cancelled')
@@ -220,6 +224,18 @@ async def attach_invoice(
     return invoice_id
 
 
+async def note_invoice_sent(source: Source, purchase_id: int) -> None:
+    """Note that Telegram took the Stars invoice of a purchase: from now on a second tap is told where it is."""
+
+    async def body(tx: Transaction) -> None:
+        await tx.execute(
+            "update purchases set invoice_sent_at = vpnd_now() where id = $1 and invoice_sent_at is null",
+            purchase_id,
+        )
+
+    await in_transaction(source, "purchases.invoice_sent", body)
+
+
 async def purchase_of(source: Source, purchase_public_id: str, telegram_id: int) -> Purchase | None:
     """The purchase if it is this person's, else None: somebody else's does not exist for him."""
     row = await fetchrow(source, "purchases.of", _OF, purchase_public_id, telegram_id)
@@ -239,7 +255,10 @@ async def cancel_all(tx: Transaction, customer_id: int) -> int:
 async def reopen_purchase(
     tx: Transaction, purchase_public_id: str, telegram_id: int, lifetime: timedelta = PURCHASE_LIFETIME
 ) -> bool:
-    """Give a person's own purchase that was paid in part time to be completed. False if it is no such purchase."""
+    """Give a person's own purchase that was paid in part time to be completed. False if it is no such purchase.
+
+    What is missing has changed, so an invoice that was sent before does not count any more.
+    """
     return await tx.execute(_REOPEN, purchase_public_id, telegram_id, lifetime) > 0
 
 
@@ -279,6 +298,7 @@ _FIELDS: Final = (
     "id", "public_id", "customer_id", "kind", "origin", "offer_id", "plan_id", "days", "subscription_id", "fresh",
     "method", "currency", "amount", "shop_currency", "shop_amount", "list_amount", "discount", "bonus_days", "recurring",
     "status", "received", "refunded", "created_at", "expires_at", "paid_at", "invoices",
+    "invoice_sent_at",
 )  # fmt: skip
 
 
