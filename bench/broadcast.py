@@ -52,7 +52,7 @@ from vpnd.config import DatabaseSettings, Secret
 from vpnd.database.database import Database, open_database
 from vpnd.runtime import journal
 from vpnd.runtime.limits import Limits
-from vpnd.sandbox.client_core import free_port
+from vpnd.sandbox.ports import free_port
 from vpnd.sandbox.postgres import PostgresServer, embedded_postgres
 from vpnd.shop import broadcasts
 from vpnd.shop.segments import Segment
@@ -144,8 +144,6 @@ def daemon_config(folder: Path, name: str, database_url: str, api: Api, per_seco
     state = folder / f"state-{name}"
     state.mkdir()
     web, metrics = free_port(), free_port()
-    while metrics == web:
-        metrics = free_port()
     config = folder / f"{name}.toml"
     config.write_text(
         f"""

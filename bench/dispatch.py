@@ -45,7 +45,7 @@ from vpnd.config import DatabaseSettings, Secret
 from vpnd.database.database import open_database
 from vpnd.database.migrate import migrate
 from vpnd.runtime.limits import Limits
-from vpnd.sandbox.client_core import free_port
+from vpnd.sandbox.ports import free_port
 from vpnd.sandbox.postgres import embedded_postgres
 from vpnd.sandbox.world import BOT_TOKEN
 

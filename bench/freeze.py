@@ -55,7 +55,7 @@ from vpnd.database.database import open_database
 from vpnd.runtime import journal
 from vpnd.runtime.control import SOCKET_NAME, ControlClient, ControlError
 from vpnd.runtime.limits import Limits
-from vpnd.sandbox.client_core import free_port
+from vpnd.sandbox.ports import free_port
 from vpnd.sandbox.postgres import PostgresServer, embedded_postgres
 from vpnd.sandbox.world import BOT_TOKEN, CRYPTO_TOKEN
 from vpnd.shop import broadcasts

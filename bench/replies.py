@@ -48,7 +48,7 @@ from vpnd.bot import reading
 from vpnd.bot.callbacks import Balance, History, Home, Periods, Plans, Subscriptions, encode
 from vpnd.bot.screens.balance import PAGE
 from vpnd.runtime import journal
-from vpnd.sandbox.client_core import free_port
+from vpnd.sandbox.ports import free_port
 from vpnd.sandbox.postgres import embedded_postgres
 from vpnd.sandbox.world import BOT_TOKEN
 from vpnd.shop import dialogs, ledger, nodes, plans

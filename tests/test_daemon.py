@@ -43,7 +43,7 @@ from vpnd.runtime.limits import Limits
 from vpnd.runtime.sdnotify import service_manager
 from vpnd.runtime.service import Service
 from vpnd.sandbox import cryptopay_api, telegram_server
-from vpnd.sandbox.client_core import free_port
+from vpnd.sandbox.ports import free_port
 from vpnd.sandbox.servers import open_sandbox
 from vpnd.sandbox.tls import trusted
 from vpnd.shop.plans import offers_on_sale

@@ -17,7 +17,8 @@ from vpnd.nodes.links import vless_link
 from vpnd.nodes.model import AccessChange, PublicInbound
 from vpnd.runtime.http import open_http_client
 from vpnd.runtime.limits import Limits
-from vpnd.sandbox.client_core import client_core, free_port, through
+from vpnd.sandbox.client_core import client_core, through
+from vpnd.sandbox.ports import free_port
 from vpnd.sandbox.targets import DECOY_NAME, Targets, open_targets
 
 TOKEN = "token-of-a-test-node"

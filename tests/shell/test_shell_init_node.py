@@ -21,6 +21,7 @@ from terminal_kit import at_terminal
 
 from vpnd.agent.identity import load_identity
 from vpnd.config import load_settings
+from vpnd.sandbox.ports import free_port
 from vpnd.sandbox.targets import DECOY_NAME, Targets, make_certificate, open_targets
 from vpnd.shell.init_arguments import _NODE_QUESTIONS
 from vpnd.shell.init_node_checks import run_node_check
@@ -48,13 +49,6 @@ def having(texts: dict[str, str]) -> Answers:
         if question.name in texts:
             answers.put(question, texts[question.name])
     return answers
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def layout(folder: Path) -> Layout:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vpnd.runtime.journal import capture
-from vpnd.sandbox.client_core import free_port
+from vpnd.sandbox.ports import free_port
 from vpnd.web.listeners import binds_of
 
 #: What systemd does for a service: the socket is descriptor 3, and LISTEN_PID says whose it is.

@@ -16,7 +16,7 @@ import trio
 from promql_kit import PROMETHEUS
 from world_kit import a_world, eventually
 
-from vpnd.sandbox.client_core import free_port
+from vpnd.sandbox.ports import free_port
 from vpnd.sandbox.tour import Tour, play
 from vpnd.sandbox.world import World
 

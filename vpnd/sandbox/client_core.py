@@ -7,7 +7,6 @@ port, through the link, out of the node.
 import contextlib
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
@@ -19,6 +18,7 @@ import trio
 
 from vpnd.nodes.links import ParsedLink, parse_vless_link
 from vpnd.runtime.process import run_child
+from vpnd.sandbox.ports import free_port
 
 #: Seconds until a client core takes connections; it needs about a twelfth.
 START_DEADLINE: Final = 15.0
@@ -120,13 +120,6 @@ async def through(socks_port: int, timeout: float = 5.0) -> AsyncIterator[httpx.
         verify=False,  # noqa: S501 - the sandbox's own targets have certificates nobody signed
     ) as client:
         yield client
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a TCP port that is free on `host` now."""
-    with socket.socket() as attempt:
-        attempt.bind((host, 0))
-        return int(attempt.getsockname()[1])
 
 
 async def _listens(port: int) -> bool:

@@ -28,7 +28,7 @@ from vpnd.config import DatabaseSettings, NodeSettings, Secret
 from vpnd.database.database import open_database
 from vpnd.database.migrate import migrate
 from vpnd.runtime.limits import Limits
-from vpnd.sandbox.client_core import free_port
+from vpnd.sandbox.ports import free_port
 from vpnd.sandbox.postgres import PostgresServer, embedded_postgres
 from vpnd.sandbox.programs import Program, ProgramFailed, write_private
 from vpnd.sandbox.targets import DECOY_NAME, Targets, open_targets
