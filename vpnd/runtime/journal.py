@@ -29,13 +29,11 @@ from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Final, TextIO
 
-import structlog
-from structlog.contextvars import bound_contextvars, get_contextvars
-
 from vpnd.runtime.journal_lines import PRIORITIES, Entry, FieldValue, Level
 from vpnd.runtime.journal_output import Format, Output, choose
 from vpnd.runtime.journald import SOCKET_PATH
 from vpnd.runtime.redact import MASK, redact
+from vpnd.runtime.structlog_alone import bound_contextvars, get_contextvars, structlog
 
 __all__ = ["Format", "Journal", "capture", "catch_crashes", "configure", "context", "get_journal"]
 
