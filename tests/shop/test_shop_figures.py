@@ -8,11 +8,23 @@ import pytest
 from figures_oracle import Life, open_life
 from shop_world import ShopWorld
 
-from vpnd.shop import figures_standing
-from vpnd.shop.figures import Counts, Sum, Trials, days_of, sums_of, today_in, total, totals_by, trials_of
-from vpnd.shop.figures_days import days_to_keep, figures_of_days, keep_day, kept_days
+from vpnd.shop import figures_days, figures_standing
+from vpnd.shop.figures import (
+    Counts,
+    Day,
+    Sum,
+    Trials,
+    days_of,
+    sums_of,
+    today_in,
+    total,
+    totals_by,
+    trials_of,
+)
+from vpnd.shop.figures_days import DayFigures, days_to_keep, figures_of_days, keep_day, kept_days
 from vpnd.shop.figures_overview import change, health, overview
 from vpnd.shop.figures_standing import MONTH, Standing, arpu, standing_at
+from vpnd.shop.source import Source
 
 pytestmark = pytest.mark.postgres
 
@@ -48,7 +60,30 @@ async def test_every_day_is_what_the_oracle_says(shop: ShopWorld, seed: int, zon
             assert list(one.sums) == money.get(one.day.day, []), one.day
             assert one.counts == people.get(one.day.day, Counts()), one.day
     kept = await kept_days(shop.db, zone, await days_of(shop.db, zone, days[0], days[-1]))
-    assert len(kept) >= len(days) - 2
+    assert (
+        len(kept) >= len(days) - 3
+    )  # the present day, one that has just ended, and the one before the shop opened
+
+
+@pytest.mark.parametrize("lives", [False, True])
+async def test_days_before_the_shop_opened_are_not_counted(
+    shop: ShopWorld, lives: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new shop that is asked for two years answers at once: not a statement for a day on which there was nothing."""
+    if lives:
+        await shop.customer()
+    today, _ = await today_in(shop.db, "UTC")
+    counted: list[date] = []
+
+    async def count(source: Source, day: Day) -> DayFigures:
+        counted.append(day.day)
+        return DayFigures(day, (), Counts())
+
+    monkeypatch.setattr(figures_days, "_count", count)
+    found = await figures_of_days(shop.db, "UTC", today - timedelta(days=730), today)
+
+    assert len(found) == 731
+    assert counted in ([today], [today - timedelta(days=1), today]) if lives else counted == []
 
 
 @pytest.mark.parametrize("seed", [5, 6])

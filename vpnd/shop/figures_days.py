@@ -17,7 +17,7 @@ from vpnd.database import Row
 from vpnd.database.scope import Transaction
 from vpnd.shop.figures import Counts, Day, Sum, counts_of, days_of, sums_of, today_in
 from vpnd.shop.figures_standing import Standing, standing_at, standing_from_json
-from vpnd.shop.source import Source, as_json, fetch, from_json, in_transaction
+from vpnd.shop.source import Source, as_json, fetch, fetchrow, from_json, in_transaction
 
 __all__ = ["SETTLED", "DayFigures", "days_to_keep", "figures_of_days", "keep_day", "kept_days"]
 
@@ -78,20 +78,38 @@ async def figures_of_days(
 ) -> list[DayFigures]:
     """The days from `first` to `last`, from what is kept; what is missing is counted now, and kept if it is over.
 
-    The present day is counted as far as it has come; days that are to come are left out. Without standings.
+    The present day is counted as far as it has come; days that are to come are left out. Standings are those that
+    are kept. Before the shop opened there was nothing: such days are neither counted nor kept, however many are asked for.
     """
     today, now = await today_in(source, zone)
     days = await days_of(source, zone, first, min(last, today))
     known = await kept_days(source, zone, days)
+    opened = await _opened(source) if len(known) < len(days) else None
     found: list[DayFigures] = []
     for day in days:
         one = known.get(day.day)
-        if one is None:
+        if one is None and (opened is None or day.ended <= opened):
+            one = DayFigures(day, (), Counts(), Standing())
+        elif one is None:
             one = await _count(source, day)
             if keep and day.ended + SETTLED <= now:
                 await _write(source, zone, one)
         found.append(one)
     return found
+
+
+_OPENED: Final = """
+select least((select min(created_at) from customers), (select created_at from ledger order by id limit 1)) as opened
+"""
+
+
+async def _opened(source: Source) -> datetime | None:
+    """A moment before which nobody came and no money moved; None: nothing has been yet.
+
+    The first row of the ledger need not be the earliest, since each carries the time that its transaction began at.
+    """
+    row = await fetchrow(source, "figures.opened", _OPENED)
+    return None if row is None or row["opened"] is None else row["opened"] - SETTLED
 
 
 async def _count(source: Source, day: Day) -> DayFigures:
