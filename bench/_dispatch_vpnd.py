@@ -9,13 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from telegram import Update
-from telegram.ext import CallbackContext, CommandHandler
+from vpnd.cli import load_daemon
 
-from vpnd.config import Settings, load_settings
-from vpnd.daemon import open_daemon
-from vpnd.database.coalesce import Loader
-from vpnd.runtime.service import Service, run_service
+load_daemon()  # first, as the command does: it leaves out what the daemon has no use for
+
+from telegram import Update  # noqa: E402
+from telegram.ext import CallbackContext, CommandHandler  # noqa: E402
+
+from vpnd.config import Settings, load_settings  # noqa: E402
+from vpnd.daemon import open_daemon  # noqa: E402
+from vpnd.database.coalesce import Loader  # noqa: E402
+from vpnd.runtime.service import Service, run_service  # noqa: E402
 
 SQL = "select id, balance, expires_at from bench_customers where id = any($1::bigint[])"
 

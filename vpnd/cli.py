@@ -17,6 +17,7 @@ from typing import Final
 
 from vpnd import __version__
 from vpnd.config import ConfigError
+from vpnd.runtime.absent import absent
 from vpnd.runtime.journal import catch_crashes
 from vpnd.shell import (
     broadcast_arguments,
@@ -221,12 +222,18 @@ def _add_maintenance(commands: Commands) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     settings = load(arguments)
+    return load_daemon()(settings, sandbox=arguments.sandbox, reread=lambda: load(arguments))
+
+
+def load_daemon() -> Callable[..., int]:
+    """Load the daemon, and nothing that it has no use for; returns its `run`."""
     # Half a million objects come in, and hardly any is garbage: to look for some as often as Python does takes a tenth of the
     # time. Never to look costs 4 MB for good: a class with slots leaves its first version behind.
     gc.set_threshold(20_000)
-    from vpnd.daemon import run
-
-    return run(settings, sandbox=arguments.sandbox, reread=lambda: load(arguments))
+    # PTB would decrypt Telegram Passport with it; where a node is beside the shop it is installed, and takes 8 MB.
+    with absent("cryptography"):
+        from vpnd.daemon import run
+    return run
 
 
 def _node_run(arguments: argparse.Namespace) -> int:
