@@ -7,12 +7,13 @@ import gc
 import linecache
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 from attrs import field, frozen, validators
 
-from vpnd.runtime.heap import settle_heap, trim_heap
+from vpnd.runtime.heap import forget_sources, settle_heap, trim_heap
 
 
 @pytest.fixture
@@ -54,6 +55,22 @@ def test_what_only_a_debugger_reads_is_dropped(thawed: None, monkeypatch: pytest
     with pytest.raises(ValueError, match="value") as told:
         Positive(0)
     assert "Positive" in "".join(traceback.format_exception(told.value))
+
+
+def test_sources_of_tracebacks_do_not_add_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A few stay for the next traceback; when they have become many, all go, and their lines can be read again."""
+    monkeypatch.setattr(linecache, "cache", {})
+    small, large = tmp_path / "small.py", tmp_path / "large.py"
+    small.write_text("a = 1\n" * 10)
+    large.write_text("b = 2\n" * 100_000)
+
+    linecache.getline(str(small), 3)
+    forget_sources()
+    assert str(small) in linecache.cache
+    linecache.getline(str(large), 3)
+    forget_sources()
+    assert not linecache.cache
+    assert linecache.getline(str(small), 3) == "a = 1\n"
 
 
 def test_free_memory_goes_back() -> None:

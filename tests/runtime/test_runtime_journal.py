@@ -6,8 +6,10 @@ import array
 import fcntl
 import io
 import json
+import linecache
 import logging
 import os
+import runpy
 import socket
 import struct
 import sys
@@ -412,6 +414,22 @@ def test_unprintable_objects_are_named() -> None:
     assert said[0].fields["thing"] == "<unprintable Broken: RuntimeError>"
     assert "BrokenError" in str(said[0].fields["error"])
     assert said[1].trace is not None
+
+
+def test_a_traceback_leaves_no_large_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows the line, and the file that the line was read from does not stay in memory for good."""
+    monkeypatch.setattr(linecache, "cache", {})
+    path = tmp_path / "large.py"
+    path.write_text("\n" * 600_000 + "raise ValueError('at the end of a large file')\n")
+
+    with capture() as said:
+        try:
+            runpy.run_path(str(path))
+        except ValueError:
+            journal.error("a.b", exc_info=True)
+
+    assert "raise ValueError('at the end" in (said[0].trace or "")
+    assert str(path) not in linecache.cache
 
 
 def test_overlong_field_is_cut_after_redaction() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sized
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -285,6 +285,28 @@ async def test_a_handlers_failure_reaches_the_caller() -> None:
         with pytest.raises(KeyError, match="boom"):
             await application.dispatch(message(2, text="hello"))
     assert seen == ["stop"]
+
+
+async def test_nobody_who_wrote_is_remembered_for_good() -> None:
+    """A hundred people later the dispatcher holds no more than before: PTB would keep the ids of all who ever wrote."""
+
+    async def listen(_update: Update, _context: Any) -> None:
+        """Take the update and do nothing with it."""
+
+    async with fake_telegram() as fake, bot_of(fake) as bot:
+        application = build_application(bot)
+        application.add_handler(MessageHandler(filters.TEXT, listen))
+        await application.initialize()
+
+        def sizes() -> dict[str, int]:
+            names = {name for kind in type(application).__mro__ for name in getattr(kind, "__slots__", ())}
+            held = {name: getattr(application, name, None) for name in names}
+            return {name: len(value) for name, value in held.items() if isinstance(value, Sized)}
+
+        before = sizes()
+        for number in range(100):
+            await application.dispatch(message(number, chat_id=1000 + number))
+        assert sizes() == before
 
 
 async def test_ptbs_own_runtime_is_closed_off() -> None:

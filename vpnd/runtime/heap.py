@@ -17,13 +17,15 @@ import linecache
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["settle_heap", "trim_heap"]
+__all__ = ["forget_sources", "settle_heap", "trim_heap"]
 
 #: Allocations between two young collections, and how many of those make an older one. An update makes a few thousand objects and
 #: hardly any cycle: Python's own rhythm (700 to 2000) looks at them several times an update, which is a tenth of its cost.
 #: A young collection takes a quarter of a millisecond for a thousand of them: with 50 000 it took 11 to 16 ms, in the middle of
 #: whatever step it came in, and with 20 000 it was what the slowest replies had met.
 THRESHOLDS: Final = (5_000, 20, 10)
+#: Bytes of sources that may stay for the next traceback: a burst of the same failures reads most of its files once.
+MOST_SOURCES: Final = 512 * 1024
 #: How attrs names what it has written.
 _GENERATED: Final = "<attrs generated "
 
@@ -44,6 +46,15 @@ def _forget_generated_sources() -> None:
     """Drop the text of methods that attrs has written, 2 MB for five hundred classes: only a debugger would show it."""
     for name in [name for name in linecache.cache if name.startswith(_GENERATED)]:
         del linecache.cache[name]
+
+
+def forget_sources() -> None:
+    """Drop the sources that the lines of tracebacks were read from, when they have become many.
+
+    Python keeps each such file whole and for good, as a string a line: of python-telegram-bot alone 2 MB after one failed call.
+    """
+    if sum(entry[0] for entry in linecache.cache.values() if len(entry) > 1) > MOST_SOURCES:
+        linecache.clearcache()
 
 
 def _find_trim() -> Callable[[int], Any] | None:

@@ -29,6 +29,7 @@ from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Final, TextIO
 
+from vpnd.runtime.heap import forget_sources
 from vpnd.runtime.journal_lines import PRIORITIES, Entry, FieldValue, Level
 from vpnd.runtime.journal_output import Format, Output, choose
 from vpnd.runtime.journald import SOCKET_PATH
@@ -211,6 +212,10 @@ def _text(value: object) -> str:
         return f"<unprintable {type(value).__name__}: {type(error).__name__}>"
 
 
+# What one thread forgets another must not be reading. The text of an exception may log something by itself, hence R.
+_tracing: Final = threading.RLock()
+
+
 def _trace(exc_info: ExcInfo) -> str | None:
     if exc_info is True:
         error = sys.exc_info()[1]
@@ -221,7 +226,9 @@ def _trace(exc_info: ExcInfo) -> str | None:
     if not isinstance(error, BaseException):
         return None
     try:
-        text = "".join(traceback.format_exception(error)).rstrip()
+        with _tracing:
+            text = "".join(traceback.format_exception(error)).rstrip()
+            forget_sources()
     except Exception as broken:
         return f"<unprintable {type(error).__name__}: {type(broken).__name__}>"
     # The end tells the most: it names the exception that arrived.

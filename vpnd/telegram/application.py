@@ -66,6 +66,9 @@ class TrioApplication(Application[Any, Any, Any, Any, Any, Any]):
         """Refuse: this is PTB's asyncio runtime."""
         raise RuntimeError("updates are given to process_update; PTB's own runtime belongs to asyncio")
 
+    def _mark_for_persistence_update(self, **_of: Any) -> None:
+        """Remember nobody: nothing is persisted, and PTB would keep the ids of all who ever wrote, for good."""
+
     def create_task(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         """Refuse: tasks are children of trio nurseries."""
         raise RuntimeError("a task needs a parent nursery")
