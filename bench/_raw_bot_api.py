@@ -49,12 +49,14 @@ class Load:
             self.backlog.popleft()
 
 
-#: What Telegram shows of a bot that nobody has described.
+#: What Telegram tells of a bot that nobody has described or paid.
 _FACE = {
     b"getmycommands": b"[]",
     b"getmydescription": b'{"description":""}',
     b"getmyshortdescription": b'{"short_description":""}',
     b"getchatmenubutton": b'{"type":"default"}',
+    b"getstartransactions": b'{"transactions":[]}',  # nobody has paid in Stars
+    b"getmystarbalance": b'{"amount":0}',
 }
 
 

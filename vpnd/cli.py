@@ -18,6 +18,7 @@ from typing import Final
 from vpnd import __version__
 from vpnd.config import ConfigError
 from vpnd.runtime.absent import absent
+from vpnd.runtime.heap import hoard_nothing
 from vpnd.runtime.journal import catch_crashes
 from vpnd.shell import (
     broadcast_arguments,
@@ -230,6 +231,7 @@ def load_daemon() -> Callable[..., int]:
     # Half a million objects come in, and hardly any is garbage: to look for some as often as Python does takes a tenth of the
     # time. Never to look costs 4 MB for good: a class with slots leaves its first version behind.
     gc.set_threshold(20_000)
+    hoard_nothing()
     # PTB would decrypt Telegram Passport with it; where a node is beside the shop it is installed, and takes 8 MB.
     with absent("cryptography"):
         from vpnd.daemon import run

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import linecache
+import subprocess
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +73,34 @@ def test_sources_of_tracebacks_do_not_add_up(monkeypatch: pytest.MonkeyPatch, tm
     forget_sources()
     assert not linecache.cache
     assert linecache.getline(str(small), 3) == "a = 1\n"
+
+
+#: A burst of large pieces, of which some stay; then how much of what was freed is still resident, in MB.
+_BURST = """
+import sys, psutil
+from vpnd.runtime.heap import hoard_nothing
+if sys.argv[1] == "told":
+    hoard_nothing()
+process = psutil.Process()
+del (first := [bytearray(16 << 20)])[:]
+before = process.memory_info().rss
+pieces = [bytes(200_000).replace(b"\\0", b"x") for _ in range(300)]
+kept = pieces[::10]
+del pieces
+print((process.memory_info().rss - before - sum(map(len, kept))) >> 20)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library cannot be told")
+def test_large_pieces_are_not_kept() -> None:
+    """Told so, the C library keeps nothing of a burst; left alone it keeps nearly all of it for the pieces between."""
+
+    def left(how: str) -> int:
+        command = [sys.executable, "-c", _BURST, how]
+        return int(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+
+    assert left("told") <= 4
+    assert left("alone") > 20
 
 
 def test_free_memory_goes_back() -> None:

@@ -6,7 +6,7 @@ else in the loop. What exists when a service has been built lives as long as the
 collector's sight; a full collection then sees what requests have left behind, and takes a millisecond or two.
 
 The C library keeps what a burst has used: free pieces between pieces in use, 15 MB after some minutes of load, which look like
-a leak and are of no use to anybody. Asked to, it gives whole pages of them back.
+a leak and are of no use to anybody. Asked to, it gives whole pages of them back. What is large it is told not to keep at all.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import linecache
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["forget_sources", "settle_heap", "trim_heap"]
+__all__ = ["forget_sources", "hoard_nothing", "settle_heap", "trim_heap"]
 
 #: Allocations between two young collections, and how many of those make an older one. An update makes a few thousand objects and
 #: hardly any cycle: Python's own rhythm (700 to 2000) looks at them several times an update, which is a tenth of its cost.
@@ -26,6 +26,8 @@ __all__ = ["forget_sources", "settle_heap", "trim_heap"]
 THRESHOLDS: Final = (5_000, 20, 10)
 #: Bytes of sources that may stay for the next traceback: a burst of the same failures reads most of its files once.
 MOST_SOURCES: Final = 512 * 1024
+#: What mallopt is told: M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, in bytes, at their first values, which fixes them; M_ARENA_MAX.
+ALLOCATOR: Final = ((-3, 128 * 1024), (-1, 128 * 1024), (-8, 1))
 #: How attrs names what it has written.
 _GENERATED: Final = "<attrs generated "
 
@@ -57,13 +59,26 @@ def forget_sources() -> None:
         linecache.clearcache()
 
 
-def _find_trim() -> Callable[[int], Any] | None:
-    """The C library's own function; None where it has none (musl)."""
-    trim: Callable[[int], Any] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    return trim
+def _find(name: str) -> Callable[..., Any] | None:
+    """A function of the C library; None where it has none of this name (musl)."""
+    function: Callable[..., Any] | None = getattr(ctypes.CDLL(None), name, None)
+    return function
 
 
-_trim: Final = _find_trim()
+_trim: Final = _find("malloc_trim")
+
+
+def hoard_nothing() -> None:
+    """Have the C library give large pieces back when they are freed, and threads share one heap.
+
+    Left alone it takes the first large piece that is freed for a sign that more will come, and keeps up to 32 MB of such; each
+    thread gets a heap of its own, of which the free part is of no use to others. To be called before there is a second thread,
+    best before anything is loaded: files are read whole. See mallopt(3).
+    """
+    tell = _find("mallopt")
+    if tell is not None:
+        for parameter, value in ALLOCATOR:
+            tell(parameter, value)
 
 
 def trim_heap() -> None:
