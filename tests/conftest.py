@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit, urlunsplit
 
+import hypothesis
 import pytest
 from database_kit import database_settings
 
@@ -20,6 +21,11 @@ from vpnd.database.database import Database, open_database
 from vpnd.runtime import redact
 from vpnd.runtime.limits import Limits
 from vpnd.sandbox.postgres import blocking_postgres
+
+# The suite plays the same examples each time; `--hypothesis-profile explore` draws new ones.
+hypothesis.settings.register_profile("suite", derandomize=True)
+hypothesis.settings.register_profile("explore", derandomize=False)
+hypothesis.settings.load_profile("suite")
 
 _numbers = itertools.count(1)
 _TEMPLATE = f"vpnd_template_{os.getpid()}"

@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpnd.bot import callbacks
+from vpnd.bot.broadcast_callbacks import SetSegment
 from vpnd.bot.callbacks import MAX_BYTES, Action, decode, encode
 from vpnd.bot.presses import HANDLERS, OPERATORS
+from vpnd.bot.screens.broadcast_segments import PARTS
+from vpnd.bot.texts import Texts
 
 #: Those that stand in their module: attrs leaves the class that it was given behind, until a full collection.
 KINDS = [
@@ -19,13 +22,31 @@ KINDS = [
 ]
 words = st.from_regex(r"[a-z][a-z0-9_]{0,31}", fullmatch=True)
 numbers = st.integers(min_value=0, max_value=2**63 - 1)
+#: Of two words in one button only one is free, the id of a plan; the other is one of the house's own, of this length at most.
+LONGEST_OWN = 12
+own_words = st.from_regex(r"[a-z][a-z0-9_]{0,11}", fullmatch=True)
+OWN = {"part", "variant", "language", "what", "period"}
 
 
 @st.composite
 def actions(draw: st.DrawFn) -> Action:
     """Any action with any values it may have."""
     kind = draw(st.sampled_from(KINDS))
-    return kind(*(draw(numbers if field.type is int else words) for field in attrs.fields(kind)))
+    strategies = {
+        field.name: numbers if field.type is int else own_words if field.name in OWN else words
+        for field in attrs.fields(kind)
+    }
+    return kind(**{name: draw(strategy) for name, strategy in strategies.items()})
+
+
+def test_the_houses_own_words_are_short() -> None:
+    """Two words and a number fit into a button since one of the words is one of these; what would not fit is no button."""
+    languages = Texts.load(("en", "ru")).languages
+    assert all(
+        len(word) <= LONGEST_OWN for word in (*PARTS, *(v for vs in PARTS.values() for v in vs), *languages)
+    )
+    with pytest.raises(ValueError, match="65 bytes"):
+        encode(SetSegment(2_176_782_336, "a" * 20, "b" * 32))
 
 
 @given(actions())

@@ -58,7 +58,7 @@ def write(letter: str, action: Action) -> str:
     """The data of an action that `letter` stands for.
 
     Raises:
-        ValueError: an argument that cannot be carried (a negative number, a word with strange letters).
+        ValueError: an argument that cannot be carried (a negative number, a word with strange letters), or too many of them.
     """
     parts = [VERSION + letter]
     for value in attrs.astuple(action):
@@ -68,7 +68,10 @@ def write(letter: str, action: Action) -> str:
             parts.append(value)
         else:
             parts.append(_write_number(value))
-    return _SEPARATOR.join(parts)
+    data = _SEPARATOR.join(parts)
+    if len(data) > MAX_BYTES:  # all of it is ASCII
+        raise ValueError(f"{action} takes {len(data)} bytes, and a button carries {MAX_BYTES}")
+    return data
 
 
 def read(data: str | None, letters: Mapping[str, type[Action]]) -> Action | None:
