@@ -1,7 +1,8 @@
 """How a button carries its meaning: at most 64 bytes, versioned, one or two letters for the action and its arguments after it.
 
 `1p.basic.0` reads: format 1, action `p` (periods of a plan), plan `basic`, renewing nothing. A number is written
-in base 36; so that it fits whatever they are, an action holds at most four numbers, or a word and two.
+in base 36; so that it fits whatever they are, an action holds at most four numbers, or a word and two (a second word is one
+of the house's own, and short).
 """
 
 import re

@@ -11,16 +11,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-import trio
 from attrs import frozen
 
 from vpnd.bot.callbacks import Action, Complete
 from vpnd.bot.reading import business_now, plan_title, purse_of
 from vpnd.bot.screens import payment
 from vpnd.bot.speech import Speech
-from vpnd.bot.visit import Visit
+from vpnd.bot.visit import Visit, note_in_passing
 from vpnd.bot.ways import Target, Way, ways_to_fill
-from vpnd.database.errors import DatabaseError
 from vpnd.database.scope import Transaction
 from vpnd.payments import stars
 from vpnd.payments.base import PaymentError
@@ -36,9 +34,6 @@ from vpnd.shop.settlement import PurchaseClosed
 from vpnd.telegram.sender import Lane
 
 log = get_journal("bot")
-
-#: Seconds that noting a sent invoice may take: the customer has it, so nothing else waits for that.
-NOTING_TIME: Final = 1.0
 
 # What a refused pre-checkout is told as; Telegram shows it in its own window.
 _REFUSALS: Final = {
@@ -188,13 +183,10 @@ async def _send_invoice(visit: Visit, purchase: Purchase, what: str) -> None:
     """Send the Stars invoice as a message of its own, and note that; where that fails, the next tap sends it once more."""
     invoice = _invoice(visit.speech, purchase, what)
     await visit.deps.sender.call(Lane.REPLY, "send_invoice", chat_id=visit.chat_id, **invoice.as_request())
-    if purchase.invoice_sent_at is not None:
-        return
-    with trio.move_on_after(NOTING_TIME):
-        try:
-            await note_invoice_sent(visit.deps.db, purchase.id)
-        except DatabaseError as error:
-            log.debug("bot.not_noted", message=f"it could not be noted that an invoice was sent: {error}")
+    if purchase.invoice_sent_at is None:
+        await note_in_passing(
+            "that an invoice was sent", lambda: note_invoice_sent(visit.deps.db, purchase.id)
+        )
 
 
 async def _show_monthly(visit: Visit, purchase: Purchase, what: str) -> None:

@@ -29,8 +29,8 @@ from vpnd.telegram.update import current_update
 
 log = get_journal("bot")
 
-#: Seconds that may be spent on noting that somebody is back: a buyer's pre-checkout has 8 in all.
-SEEN_TIME: Final = 1.0
+#: Seconds that may be spent on what is only noted: a buyer's pre-checkout has 8 in all.
+NOTING_TIME: Final = 1.0
 
 T = TypeVar("T")
 
@@ -207,14 +207,20 @@ async def note_reachable(deps: BotDependencies, telegram_id: int, reachable: boo
 
 
 async def note_seen(deps: BotDependencies, telegram_id: int) -> None:
-    """Write down that somebody is there again, if he was not. For handlers that look up no customer: one coalesced read.
+    """Write down that somebody is there again, if he was not. For handlers that look up no customer: one coalesced read."""
 
-    What the handler was for is done by then, so a database that is away or slow is no failure of it.
-    """
-    with trio.move_on_after(SEEN_TIME):
+    async def look_and_write() -> None:
+        row = await deps.customers.get(telegram_id)
+        if row is not None and not row["reachable"]:
+            await note_reachable(deps, telegram_id, True)
+
+    await note_in_passing("that somebody is back", look_and_write)
+
+
+async def note_in_passing(what: str, write: Callable[[], Awaitable[None]]) -> None:
+    """Write down what nobody waits for: the handler's work is done, so a database that is away or slow is no failure of it."""
+    with trio.move_on_after(NOTING_TIME):
         try:
-            row = await deps.customers.get(telegram_id)
-            if row is not None and not row["reachable"]:
-                await note_reachable(deps, telegram_id, True)
+            await write()
         except DatabaseError as error:
-            log.debug("bot.not_noted", message=f"it could not be noted that somebody is back: {error}")
+            log.debug("bot.not_noted", message=f"it could not be noted {what}: {error}")

@@ -17,11 +17,14 @@ from attrs import frozen
 
 from vpnd.database.database import Database
 from vpnd.payments.base import InvoiceOrder, PaymentError, PaymentUnavailable, Provider
+from vpnd.runtime.journal import get_journal
 from vpnd.shop.charges import Charge
 from vpnd.shop.purchases import Invoice, Purchase, attach_invoice
 from vpnd.shop.status import invoices_to_check, invoices_unpaid, mark_invoices_expired
 
 __all__ = ["Asked", "LatelyPaid", "ask_about_invoices", "ask_and_read", "invoice_for"]
+
+log = get_journal("payments")
 
 CHECK_LIMIT: Final = 100  # invoices of one call
 #: Where each invoice is a call of its own, a fifth of a round's limit is asked about: the round has to fit its deadline.
@@ -128,10 +131,11 @@ async def ask_and_read(
     asked = await ask_about_invoices(db, provider, max(1, limit // ONE_IN))
     try:
         listed = await lately.find(limit)
-    except PaymentError:
+    except PaymentError as error:
         if not asked.paid:
             raise
-        listed = ()  # what was found is settled first; the next round tells of it
+        listed = ()  # what was found is settled first; a round that finds nothing fails of it
+        log.debug("payments.list_unread", message=f"the list of {provider.name} could not be read: {error}")
     charges = {charge.charge_id: charge for charge in (*asked.paid, *listed)}
     return tuple(charges.values())[:limit]
 

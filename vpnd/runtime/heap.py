@@ -55,7 +55,8 @@ def forget_sources() -> None:
 
     Python keeps each such file whole and for good, as a string a line: of python-telegram-bot alone 2 MB after one failed call.
     """
-    if sum(entry[0] for entry in linecache.cache.values() if len(entry) > 1) > MOST_SOURCES:
+    # A copy, since some other thread may be reading a source just now.
+    if sum(entry[0] for entry in list(linecache.cache.values()) if len(entry) > 1) > MOST_SOURCES:
         linecache.clearcache()
 
 

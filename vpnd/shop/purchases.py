@@ -257,7 +257,7 @@ async def reopen_purchase(
 ) -> bool:
     """Give a person's own purchase that was paid in part time to be completed. False if it is no such purchase.
 
-    What is missing has changed, so an invoice that was sent before does not count any more.
+    What is missing may have changed, so a Stars invoice that was sent before does not count any more.
     """
     return await tx.execute(_REOPEN, purchase_public_id, telegram_id, lifetime) > 0
 
